@@ -1,0 +1,1 @@
+"""Raw tables to confirmed user profiles: build, deliver and explain, on Spark."""
