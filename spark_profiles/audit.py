@@ -1,0 +1,201 @@
+"""EDGE. The Delta audit tables: what was planned, sent and answered, and what is confirmed.
+
+Every write is idempotent by its shape: what belongs to a run replaces what that run wrote before,
+confirmed state is merged on its key. Only `DataFrameWriter` and SQL are used, so that the same
+code runs on classic and Connect sessions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import functions as F
+
+from spark_profiles import schemas, states
+from spark_profiles.guard import SourceCounts
+from spark_profiles.states import RunStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from pyspark.sql import DataFrame, SparkSession
+
+_PROPERTIES = {"delta.enableDeletionVectors": "false"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run, as recorded. Counts are None until they are known."""
+
+    run_id: str
+    name: str
+    status: RunStatus
+    as_of: datetime
+    definition_hash: str
+    definition: str
+    library_version: str
+    engine: str
+    output: str
+    sources: tuple[tuple[str, str, int | None], ...]
+    counts: tuple[SourceCounts, ...] = ()
+    profiles: int | None = None
+    new: int | None = None
+    changed: int | None = None
+    gone: int | None = None
+    same: int | None = None
+    lines: int | None = None
+    files: int | None = None
+    bytes: int | None = None
+    document_import_id: str | None = None
+    confirmed: int | None = None
+    message: str | None = None
+    started_at: datetime | None = None
+    updated_at: datetime | None = None
+
+
+class Audit:
+    """The tables at one location: a path, or a catalog schema (`catalog.schema`)."""
+
+    def __init__(
+        self, spark: SparkSession, location: str, *, now: Callable[[], datetime]
+    ) -> None:
+        self._spark = spark
+        self.location = location
+        self._is_path = "/" in location
+        self._now = now
+
+    def create(self) -> None:
+        """Create the tables that are not there yet."""
+        for name, schema in schemas.TABLES.items():
+            writer = (
+                self._spark.createDataFrame([], schema)
+                .write.format("delta")
+                .partitionBy(schemas.PARTITIONED_BY[name])
+                .options(**_PROPERTIES)
+                .mode("ignore")
+            )
+            self._save(writer, name)
+
+    def read(self, table: str) -> DataFrame:
+        """The table as it is now."""
+        if self._is_path:
+            return self._spark.read.format("delta").load(f"{self.location}/{table}")
+        return self._spark.read.table(f"{self.location}.{table}")
+
+    def of_run(self, table: str, run_id: str) -> DataFrame:
+        """The rows of one run."""
+        return self.read(table).where(F.col("run_id") == run_id)
+
+    def put(self, table: str, run_id: str, rows: DataFrame) -> None:
+        """Make `rows` what the table holds of the run, instead of what it held."""
+        named = [field.strip().split(" ")[0] for field in _split(schemas.TABLES[table])]
+        writer = (
+            rows.withColumn("run_id", F.lit(run_id))
+            .select(*named)
+            .write.format("delta")
+            .mode("overwrite")
+            .option("replaceWhere", f"run_id = '{run_id}'")
+            .option("compression", "snappy")
+        )
+        self._save(writer, table)
+
+    def put_records(self, table: str, run_id: str, records: Sequence[dict[str, Any]]) -> None:
+        """The same for a few records of the driver; members that the table lacks are ignored."""
+        names = [field.strip().split(" ")[0] for field in _split(schemas.TABLES[table])]
+        rows = [tuple(record.get(name) for name in names) for record in records]
+        self.put(table, run_id, self._spark.createDataFrame(rows, schemas.TABLES[table]))
+
+    def put_run(self, run: Run, **changed: Any) -> Run:
+        """Record the run with these members changed; returns it as recorded.
+
+        Raises:
+            IntegrityError: its status cannot follow the one before.
+        """
+        after = replace(run, **changed, updated_at=self._now())
+        states.check(run.status, after.status)
+        record = {f.name: getattr(after, f.name) for f in fields(after)}
+        record["status"] = after.status.value
+        record["counts"] = [tuple(asdict(count).values()) for count in after.counts]
+        record["sources"] = list(after.sources)
+        self.put_records("runs", after.run_id, [record])
+        return after
+
+    def runs(self, name: str | None = None) -> list[Run]:
+        """The runs, oldest first: of one definition, or of all."""
+        rows = self.read("runs")
+        chosen = rows if name is None else rows.where(F.col("name") == name)
+        return [_run(row.asDict(recursive=True)) for row in chosen.orderBy("started_at").collect()]
+
+    def delivered(self, name: str) -> DataFrame:
+        """The profiles as last confirmed; one row is a profile."""
+        return self.read("delivered").where(F.col("name") == name)
+
+    def confirm(self, run_id: str, name: str, files: Sequence[str]) -> None:
+        """Move the lines of these files into `delivered`; doing it again changes nothing."""
+        sent = self.of_run("files", run_id).where(F.col("file").isin(*files))
+        lines = self.of_run("lines", run_id).alias("l")
+        is_inside = (
+            (F.col("l.operation") == F.col("f.operation"))
+            & (F.col("l.bucket") >= F.col("f.first_bucket"))
+            & (F.col("l.bucket") <= F.col("f.last_bucket"))
+        )
+        confirmed = lines.join(F.broadcast(sent).alias("f"), on=is_inside, how="inner").select(
+            "l.name",
+            "l.profile_key",
+            "l.operation",
+            "l.identifier",
+            "l.payload",
+            "l.payload_hash",
+            "l.run_id",
+        )
+        view = f"confirmed_{run_id.replace('-', '_')}"
+        confirmed.createOrReplaceTempView(view)
+        try:
+            self._spark.sql(_MERGE.format(target=self._target("delivered"), name=name, view=view))
+        finally:
+            self._spark.catalog.dropTempView(view)
+
+    def _save(self, writer: Any, table: str) -> None:
+        if self._is_path:
+            writer.save(f"{self.location}/{table}")
+        else:
+            writer.saveAsTable(f"{self.location}.{table}")
+
+    def _target(self, table: str) -> str:
+        return f"delta.`{self.location}/{table}`" if self._is_path else f"{self.location}.{table}"
+
+
+# The literal name keeps the merge inside one partition.
+_MERGE = """
+    MERGE INTO {target} AS d USING {view} AS c
+    ON d.name = '{name}' AND d.profile_key = c.profile_key
+    WHEN MATCHED AND c.operation = 'DELETE' THEN DELETE
+    WHEN MATCHED THEN UPDATE SET
+        identifier = c.identifier, payload = c.payload, payload_hash = c.payload_hash,
+        run_id = c.run_id
+    WHEN NOT MATCHED AND c.operation = 'UPSERT' THEN INSERT
+        (name, profile_key, identifier, payload, payload_hash, run_id)
+        VALUES (c.name, c.profile_key, c.identifier, c.payload, c.payload_hash, c.run_id)
+"""
+
+
+def _split(schema: str) -> list[str]:
+    """The columns of a DDL text, split at its outer commas."""
+    parts, depth, current = [], 0, ""
+    for letter in schema:
+        depth += {"<": 1, ">": -1}.get(letter, 0)
+        if letter == "," and depth == 0:
+            parts.append(current)
+            current = ""
+        else:
+            current += letter
+    return [*parts, current]
+
+
+def _run(row: dict[str, Any]) -> Run:
+    row["status"] = RunStatus(row["status"])
+    row["sources"] = tuple(tuple(source.values()) for source in row["sources"] or ())
+    row["counts"] = tuple(SourceCounts(**count) for count in row["counts"] or ())
+    return Run(**row)

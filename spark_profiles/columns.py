@@ -1,0 +1,114 @@
+"""Column -> Column: keys, instants, and the one form in which a value may be written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from pyspark.sql import Column
+
+DEFAULT_SCALE = 6
+"""Digits after the point of doubles, averages and derived values, where none are declared."""
+
+
+def key(expression: str) -> Column:
+    """The key as trimmed text; null where it is null or blank."""
+    text = F.trim(F.expr(f"cast({expression} as string)"))
+    return F.when(F.length(text) > 0, text)
+
+
+def instant(column: str, data_type: T.DataType, time_zone: str) -> Column:
+    """The column as an instant; dates and wall-clock times are read in `time_zone`.
+
+    A date is the midnight that begins it. Text may be a date, a wall-clock time or a time with
+    offset; other text gives null.
+    """
+    name = f"`{column}`"
+    if isinstance(data_type, T.TimestampType):
+        return F.expr(name)
+    if isinstance(data_type, T.StringType):
+        offset = r"[T ].*(Z|[+-][0-9]{2}:?[0-9]{2})\z"
+        wall = F.expr(
+            f"coalesce(try_cast(concat(trim({name}), 'Z') as timestamp),"
+            f" try_cast(concat(trim({name}), ' 00:00:00Z') as timestamp))"
+        )
+        exact = F.expr(f"try_cast(trim({name}) as timestamp)")
+        with_offset = F.trim(F.col(name)).rlike(offset)
+        return F.when(with_offset, exact).otherwise(F.to_utc_timestamp(wall, time_zone))
+    # A date or a timestamp without zone: the session zone is UTC, so the cast keeps its figures.
+    return F.to_utc_timestamp(F.expr(f"try_cast({name} as timestamp)"), time_zone)
+
+
+def at(moment: datetime) -> Column:
+    """The instant as a literal that no session time zone can move."""
+    return F.expr(f"timestamp_micros({_micros(moment)})")
+
+
+def _micros(moment: datetime) -> int:
+    return round(moment.timestamp() * 1_000_000)
+
+
+def exact(value: Column, data_type: T.DataType, scale: int | None) -> Column:
+    """A number as a decimal, so that its sum depends neither on order nor on partitions."""
+    if isinstance(data_type, T.DecimalType):
+        return value
+    if isinstance(data_type, T.IntegralType):
+        return value.cast("decimal(19,0)")
+    digits = DEFAULT_SCALE if scale is None else scale
+    return F.round(finite(value, data_type), digits).cast(f"decimal(28,{digits})")
+
+
+def finite(value: Column, data_type: T.DataType) -> Column:
+    """The value, where it is no NaN and no infinity; these are null."""
+    if not isinstance(data_type, (T.DoubleType, T.FloatType)):
+        return value
+    return F.when(~F.isnan(value) & (F.abs(value) < float("inf")), value)
+
+
+def written(value: Column, data_type: T.DataType, scale: int | None) -> Column:
+    """The value in the one form in which it may leave: same bytes from every Spark version.
+
+    Doubles are rounded to `scale` and become decimals (NaN and infinity: null), decimals are
+    rounded where a scale is declared, timestamps become epoch milliseconds, dates text.
+    """
+    if isinstance(data_type, (T.DoubleType, T.FloatType)):
+        return exact(value, data_type, scale)
+    if isinstance(data_type, T.DecimalType) and scale is not None and scale < data_type.scale:
+        return F.round(value, scale)
+    if isinstance(data_type, T.TimestampType):
+        return F.unix_millis(value)
+    if isinstance(data_type, (T.DateType, T.TimestampNTZType)):
+        return value.cast("string")
+    if isinstance(data_type, T.ArrayType):
+        element = data_type.elementType
+        return F.transform(value, lambda item: written(item, element, scale))
+    if isinstance(data_type, T.StructType):
+        members = [
+            written(value[field.name], field.dataType, scale).alias(field.name)
+            for field in data_type.fields
+        ]
+        return F.when(value.isNotNull(), F.struct(*members))
+    return value
+
+
+def is_writable(data_type: T.DataType) -> bool:
+    """Whether a value of this type has a JSON form that is the same everywhere."""
+    if isinstance(data_type, T.ArrayType):
+        return is_writable(data_type.elementType)
+    if isinstance(data_type, T.StructType):
+        return all(is_writable(field.dataType) for field in data_type.fields)
+    plain = (
+        T.StringType,
+        T.BooleanType,
+        T.NumericType,
+        T.DateType,
+        T.TimestampType,
+        T.TimestampNTZType,
+    )
+    return isinstance(data_type, plain)
+

@@ -1,0 +1,83 @@
+"""Changes -> import commands: the lines of the files, one JSON object each, UTF-8."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+from spark_profiles.schemas import DELETE, FORCE_REPLACE, GONE, SAME, UPSERT
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+
+
+BUCKETS = 16_384
+"""Lines are dealt by the hash of their key into so many buckets, the grains of which files are
+packed: small enough to fill files to within a fraction of a percent, few enough for a driver."""
+
+
+def payloads(profiles: DataFrame) -> DataFrame:
+    """Profiles as they would be delivered; one row is a profile.
+
+    Args:
+        profiles: sp_key, identifier (struct), user_profile (struct).
+
+    Returns:
+        profile_key, identifier and payload as JSON text, payload_hash (SHA-256 of the payload).
+    """
+    texts = profiles.select(
+        F.col("sp_key").alias("profile_key"),
+        F.to_json("identifier").alias("identifier"),
+        F.to_json("user_profile").alias("payload"),
+    )
+    return texts.withColumn("payload_hash", F.sha2("payload", 256))
+
+
+def lines(changed: DataFrame) -> DataFrame:
+    """The lines to send; one row is a line.
+
+    Args:
+        changed: the rows of `changes.between`.
+
+    Returns:
+        profile_key, change, operation, strategy, identifier, payload, payload_hash, bytes (of
+        the line with its end) and bucket. A delete names its profile by the two `$` keys only.
+    """
+    is_gone = F.col("change") == GONE
+    columns = changed.where(F.col("change") != SAME).select(
+        "profile_key",
+        "change",
+        F.when(is_gone, DELETE).otherwise(UPSERT).alias("operation"),
+        F.when(~is_gone, FORCE_REPLACE).alias("strategy"),
+        "identifier",
+        F.when(is_gone, _profile_keys()).otherwise(F.col("payload")).alias("payload"),
+        "payload_hash",
+        F.pmod(F.xxhash64("profile_key"), F.lit(BUCKETS)).cast("int").alias("bucket"),
+    )
+    return columns.withColumn("bytes", F.octet_length(text()) + 1)
+
+
+def text() -> Column:
+    """The line itself, of the columns of `lines`; without its end.
+
+    The identifier comes first, as in the documented examples; both JSON texts are copied as
+    they were recorded, so that the line is a pure function of the recorded row.
+    """
+    members = F.expr("substring(identifier, 2, length(identifier) - 2)")
+    return F.concat(
+        F.lit('{"operation":"'),
+        F.col("operation"),
+        F.lit('",'),
+        members,
+        F.coalesce(F.concat(F.lit(',"update_strategy":"'), F.col("strategy"), F.lit('"')), F.lit("")),
+        F.lit(',"user_profile":'),
+        F.col("payload"),
+        F.lit("}"),
+    )
+
+
+def _profile_keys() -> Column:
+    keys = F.from_json("payload", "`$compartment_id` bigint, `$user_account_id` string")
+    return F.to_json(keys)

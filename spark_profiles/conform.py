@@ -1,0 +1,194 @@
+"""Raw rows -> judged rows: typed, keyed, timed; each with one status, so that none is lost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyspark.sql import Window
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from spark_profiles import columns, expressions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from pyspark.sql import Column, DataFrame
+
+    from spark_profiles.definition import Source
+
+ACCEPTED, REFUSED, DUPLICATE, AFTER = "accepted", "refused", "duplicate", "after_as_of"
+
+
+def judged(
+    raw: DataFrame, source: Source, *, name: str, is_spine: bool, as_of: datetime, time_zone: str
+) -> DataFrame:
+    """Every row of the source, with its verdict; one row is a row of the source.
+
+    Adds sp_key (text or null), sp_at (instant or null), sp_reasons (array of text, empty unless
+    refused) and sp_status, one of
+
+        refused      a reason was found: sp_reasons names all
+        after_as_of  its time is at or after as-of
+        duplicate    another row of the same user (and row_id) was used instead
+        accepted     otherwise
+
+    Columns named in `types` have that type. Laid out by sp_key, for the aggregation that follows.
+    """
+    place = f"sources.{name}"
+    types = expressions.types_of(raw, _checked_expressions(place, source))
+    typed = raw.withColumns(
+        {column: F.expr(f"try_cast(`{column}` as {to})") for column, to in source.types.items()}
+    )
+    expressions.types_of(typed, {f"{place}.accept.{n}": c for n, c in source.accept.items()})
+    when = columns.instant(source.time, types[f"{place}.time"], time_zone) if source.time else None
+    looked_at = _with_reasons(raw, source, when)
+    late = F.coalesce(F.col("sp_at") >= columns.at(as_of), F.lit(False))
+    status = F.when(F.size("sp_reasons") > 0, REFUSED).when(late, AFTER).otherwise(ACCEPTED)
+    rows = looked_at.withColumn("sp_status", status)
+    by = _unique_by(source, is_spine=is_spine)
+    return rows if by is None else _without_duplicates(rows, source, by)
+
+
+def accepted(rows: DataFrame) -> DataFrame:
+    """The rows to be used; one row is an accepted row of the source."""
+    return rows.where(F.col("sp_status") == ACCEPTED)
+
+
+def refused(rows: DataFrame, name: str) -> DataFrame:
+    """The refused rows: source, key, reasons (sorted) and the row as it came, as JSON."""
+    return rows.where(F.col("sp_status") == REFUSED).select(
+        F.lit(name).alias("source"),
+        F.col("sp_key").alias("key"),
+        F.col("sp_reasons").alias("reasons"),
+        F.to_json("sp_raw", {"ignoreNullFields": "false"}).alias("row"),
+    )
+
+
+def counts(judged_rows: Mapping[str, DataFrame], users: DataFrame) -> DataFrame:
+    """Where the rows of each source went; one row is a source, and its figures add up.
+
+    `users` has one row per user, with sp_key. Columns: source, rows, used, refused, duplicate,
+    orphan (accepted, but of no user) and after_as_of.
+    """
+    spine = users.select("sp_key", F.lit(True).alias("is_user"))
+    return _union([_counts(rows, name, spine) for name, rows in judged_rows.items()])
+
+
+def _counts(rows: DataFrame, name: str, spine: DataFrame) -> DataFrame:
+    statuses = (ACCEPTED, REFUSED, DUPLICATE, AFTER)
+    tallies = [F.count(F.when(F.col("sp_status") == s, 1)).alias(s) for s in statuses]
+    # One row per key, the null key (always refused) included; users have one row per key.
+    by_key = rows.groupBy("sp_key").agg(F.count("*").alias("n"), *tallies)
+    joined = by_key.join(spine, on="sp_key", how="left")
+    is_user = F.coalesce("is_user", F.lit(False))
+
+    def total(value: Column) -> Column:
+        return F.coalesce(F.sum(value), F.lit(0)).cast("bigint")
+
+    return joined.agg(
+        F.lit(name).alias("source"),
+        total(F.col("n")).alias("rows"),
+        total(F.when(is_user, F.col(ACCEPTED))).alias("used"),
+        total(F.col(REFUSED)).alias(REFUSED),
+        total(F.col(DUPLICATE)).alias(DUPLICATE),
+        total(F.when(~is_user, F.col(ACCEPTED))).alias("orphan"),
+        total(F.col(AFTER)).alias(AFTER),
+    )
+
+
+def _union(frames: list[DataFrame]) -> DataFrame:
+    whole = frames[0]
+    for frame in frames[1:]:
+        whole = whole.unionByName(frame)
+    return whole
+
+
+def _checked_expressions(place: str, source: Source) -> dict[str, str]:
+    checked = {f"{place}.key": source.key}
+    checked |= {f"{place}.row_id.{n}": f"`{column}`" for n, column in enumerate(source.row_id)}
+    checked |= {f"{place}.latest_by.{n}": f"`{o[0]}`" for n, o in enumerate(_orders(source))}
+    checked |= {f"{place}.types.{c}": f"try_cast(`{c}` as {to})" for c, to in source.types.items()}
+    if source.time:
+        checked[f"{place}.time"] = f"`{source.time}`"
+    return checked
+
+
+def _with_reasons(raw: DataFrame, source: Source, when: Column | None) -> DataFrame:
+    """The raw row with types applied, sp_key, sp_at and all reasons against it."""
+    typed = {c: F.expr(f"try_cast(`{c}` as {to})") for c, to in source.types.items()}
+    unreadable = [
+        F.when(F.col(f"`{c}`").isNotNull() & value.isNull(), F.lit(f"{c}_not_{source.types[c]}"))
+        for c, value in typed.items()
+    ]
+    # The row as it came, for those who mend it; pruned from every plan that does not ask for it.
+    as_it_came = F.struct(*[F.col(f"`{column}`") for column in raw.columns])
+    facts = {
+        "sp_raw": as_it_came,
+        "sp_key": columns.key(source.key),
+        "sp_unreadable": F.array(*unreadable),
+    }
+    if source.time:
+        # Only what was there and cannot be read is unreadable; null is missing.
+        facts["sp_at"] = when
+        facts["sp_untimed"] = F.when(when.isNull(), F.lit("time_missing_or_unreadable"))
+    else:
+        facts["sp_at"] = F.lit(None).cast("timestamp")
+        facts["sp_untimed"] = F.lit(None).cast("string")
+    rows = raw.select("*", *[column.alias(name) for name, column in facts.items()])
+    rows = rows.withColumns(typed) if typed else rows
+    broken = [
+        F.when(~F.coalesce(F.expr(condition), F.lit(False)), F.lit(rule))
+        for rule, condition in source.accept.items()
+    ]
+    no_key = F.when(F.col("sp_key").isNull(), F.lit("key_missing"))
+    found = F.concat(F.array(no_key, F.col("sp_untimed"), *broken), F.col("sp_unreadable"))
+    reasons = F.sort_array(F.filter(found, lambda reason: reason.isNotNull()))
+    return rows.withColumn("sp_reasons", reasons).drop("sp_unreadable", "sp_untimed")
+
+
+def _unique_by(source: Source, *, is_spine: bool) -> tuple[str, ...] | None:
+    """The columns besides the key of which one row may be used; None: all rows are used."""
+    if source.row_id:
+        return source.row_id
+    return () if source.latest_by or is_spine else None
+
+
+def _without_duplicates(rows: DataFrame, source: Source, by: tuple[str, ...]) -> DataFrame:
+    laid_out = rows.repartition(F.col("sp_key"))
+    # Refused and late rows stand in a window of their own, so they never win over a good one.
+    window = Window.partitionBy("sp_key", *[f"`{c}`" for c in by], "sp_status")
+    rank = F.row_number().over(window.orderBy(*_total_order(rows, source)))
+    is_duplicate = (F.col("sp_status") == ACCEPTED) & (F.col("sp_rank") > 1)
+    return (
+        laid_out.withColumn("sp_rank", rank)
+        .withColumn("sp_status", F.when(is_duplicate, DUPLICATE).otherwise(F.col("sp_status")))
+        .drop("sp_rank")
+    )
+
+
+def _orders(source: Source) -> list[tuple[str, bool]]:
+    """Column and whether it is descending, for each declared order."""
+    words = [order.split() for order in source.latest_by]
+    return [(w[0], len(w) > 1 and w[1].lower() == "desc") for w in words]
+
+
+def _total_order(rows: DataFrame, source: Source) -> list[Column]:
+    """The declared order, then time, then every other column: ties are identical rows."""
+    declared = _orders(source)
+    named = {column for column, _ in declared}
+    orders = [
+        F.col(f"`{c}`").desc_nulls_last() if descending else F.col(f"`{c}`").asc_nulls_last()
+        for c, descending in declared
+    ]
+    rest = [
+        F.col(f"`{field.name}`").desc_nulls_last()
+        for field in rows.schema.fields
+        if field.name not in named and not field.name.startswith("sp_") and _orderable(field)
+    ]
+    return [*orders, F.col("sp_at").desc_nulls_last(), *rest]
+
+
+def _orderable(field: T.StructField) -> bool:
+    return "map<" not in field.dataType.simpleString()

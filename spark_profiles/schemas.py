@@ -1,0 +1,65 @@
+"""The audit tables: their columns, and the words that stand in them."""
+
+from __future__ import annotations
+
+# What became of a profile since its last confirmed delivery.
+NEW, CHANGED, GONE, SAME = "new", "changed", "gone", "same"
+
+# What a line asks of the platform.
+UPSERT, DELETE = "UPSERT", "DELETE"
+FORCE_REPLACE = "FORCE_REPLACE"
+
+SOURCE_COUNTS = (
+    "source string, rows bigint, used bigint, refused bigint, duplicate bigint, orphan bigint,"
+    " after_as_of bigint"
+)
+
+RUNS = f"""
+    run_id string, name string, status string, as_of timestamp, definition_hash string,
+    definition string, library_version string, engine string, output string,
+    sources array<struct<name: string, location: string, version: bigint>>,
+    counts array<struct<{SOURCE_COUNTS.replace(" string", ": string").replace(" bigint", ": bigint")}>>,
+    profiles bigint, new bigint, changed bigint, gone bigint, same bigint,
+    lines bigint, files bigint, bytes bigint, document_import_id string,
+    confirmed bigint, message string, started_at timestamp, updated_at timestamp
+"""
+
+LINES = """
+    run_id string, name string, profile_key string, change string, operation string,
+    strategy string, identifier string, payload string, payload_hash string, bytes bigint,
+    bucket int
+"""
+
+FILES = """
+    run_id string, file string, operation string, lines bigint, bytes bigint, sha256 string,
+    first_bucket int, last_bucket int, status string, document_import_id string,
+    execution_id string, total_success bigint, total_failure bigint, message string,
+    attempts int
+"""
+
+REFUSED_ROWS = "run_id string, source string, key string, reasons array<string>, row string"
+
+REJECTED_LINES = "run_id string, file string, line_number bigint, message string"
+
+DELIVERED = """
+    name string, profile_key string, identifier string, payload string, payload_hash string,
+    run_id string
+"""
+
+TABLES = {
+    "runs": RUNS,
+    "lines": LINES,
+    "files": FILES,
+    "refused_rows": REFUSED_ROWS,
+    "rejected_lines": REJECTED_LINES,
+    "delivered": DELIVERED,
+}
+
+PARTITIONED_BY = {
+    "runs": "run_id",
+    "lines": "run_id",
+    "files": "run_id",
+    "refused_rows": "run_id",
+    "rejected_lines": "run_id",
+    "delivered": "name",
+}

@@ -1,0 +1,77 @@
+"""A definition, laid flat: which value of the profile lies in which column, under what name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spark_profiles.definition import Aggregate, Definition
+
+LIFETIME = "lifetime"
+
+
+@dataclass(frozen=True)
+class Value:
+    """One column to compute: a property over one window; `place` names it in messages."""
+
+    column: str
+    place: str
+    aggregate: Aggregate
+    window: str
+
+
+def aggregated_values(definition: Definition) -> dict[str, list[Value]]:
+    """What has to be computed over each source: one `Value` for each property and window."""
+    wanted: dict[str, list[Value]] = {}
+    for number, (path, prop) in enumerate(definition.properties()):
+        if isinstance(prop, Aggregate):
+            for window in prop.windows or (prop.max_age or LIFETIME,):
+                name = column(number, window if prop.windows else None)
+                value = Value(name, place(path), prop, window)
+                wanted.setdefault(prop.source, []).append(value)
+    return wanted
+
+
+def paths(definition: Definition) -> dict[str, str]:
+    """Dotted path -> column, for all that a derived value may name."""
+    found = {}
+    for number, (path, prop) in enumerate(definition.properties()):
+        if isinstance(prop, Aggregate) and prop.windows:
+            for window in prop.windows:
+                found[".".join((*path, window))] = column(number, window)
+        else:
+            found[".".join(path)] = column(number)
+    return found
+
+
+def identifier_columns(definition: Definition) -> list[tuple[str, str]]:
+    """Name and Spark SQL of each member of the line's identifier."""
+    identifier = definition.identifier
+    if identifier.email_hash:
+        normal = f"nullif(lower(trim(cast({identifier.email_hash} as string))), '')"
+        return [("email_hash", f"sha2({normal}, 256)")]
+    if identifier.user_agent_id:
+        return [("user_agent_id", text(identifier.user_agent_id))]
+    account = [("user_account_id", text(str(identifier.user_account_id)))]
+    if identifier.compartment_id is None:
+        return account
+    return [("compartment_id", quoted(identifier.compartment_id)), *account]
+
+
+def column(number: int, window: str | None = None) -> str:
+    """The column of the property with this number in the definition's order."""
+    return f"p{number}_{window}" if window else f"p{number}"
+
+
+def place(path: tuple[str, ...]) -> str:
+    """Where a property stands in the definition, for messages."""
+    return f"profile.{'.'.join(path)}"
+
+
+def text(expression: str) -> str:
+    """Spark SQL that reads `expression` as trimmed text; blank is null."""
+    return f"nullif(trim(cast({expression} as string)), '')"
+
+
+def quoted(value: str) -> str:
+    """The Spark SQL literal of a text."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
