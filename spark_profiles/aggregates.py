@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from spark_profiles import columns, expressions, windows
+from spark_profiles.errors import DefinitionError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,12 +37,54 @@ def compute(
         value over no rows is null, a count 0.
     """
     types = expressions.types_of(rows, _expressions(values))
-    computed = []
-    for value in values:
-        bounds = windows.bounds(value.window, as_of=as_of, time_zone=time_zone)
-        condition = _condition(value.aggregate, bounds, as_of)
-        computed.append(_value(value, condition, source, types).alias(value.column))
-    return rows.groupBy("sp_key").agg(*computed)
+    conditions = {
+        value.column: _condition(
+            value.aggregate, windows.bounds(value.window, as_of=as_of, time_zone=time_zone), as_of
+        )
+        for value in values
+    }
+    ranked = [value for value in values if value.aggregate.operation == "top"]
+    computed = [
+        _value(value, conditions[value.column], source, types).alias(value.column)
+        for value in values
+        if value not in ranked
+    ]
+    # Spark wants at least one aggregate; a user's rows are counted where nothing else is asked.
+    whole = rows.groupBy("sp_key").agg(*(computed or [F.count("*").alias("sp_rows")]))
+    for value in ranked:
+        top = _top(rows, value, conditions[value.column])
+        # One row per key on the right, and no key that is not on the left.
+        whole = whole.join(top, on="sp_key", how="left")
+    return whole
+
+
+def _top(rows: DataFrame, value: Value, condition: Column | None) -> DataFrame:
+    """sp_key and the k categories with most of the measure; no row for users without any.
+
+    Raises:
+        DefinitionError: the measure is a double, whose sum depends on the order of rows.
+    """
+    aggregate = value.aggregate
+    category = F.expr(str(aggregate.top))
+    counted = rows.where(category.isNotNull() if condition is None else condition)
+    measured = (
+        counted.where(category.isNotNull())
+        .withColumn("sp_category", category)
+        .groupBy("sp_key", "sp_category")
+        .agg(F.expr(aggregate.by).alias("sp_measure"))
+    )
+    if measured.schema["sp_measure"].dataType.typeName() in ("double", "float"):
+        found = f"`{aggregate.by}` gives a double, which depends on the order of the rows"
+        remedy = "cast the operand: sum(cast(amount as decimal(18,2)))"
+        message = "The definition has a value that would not be the same in every run"
+        raise DefinitionError(
+            message, Problem(f"{value.place}.by", found, "a decimal or whole number", remedy)
+        )
+    # Ascending by the negated measure, then by name: the order is total. Unknown measures last.
+    rank = F.struct(F.col("sp_measure").isNull(), -F.col("sp_measure"), F.col("sp_category"))
+    best = F.slice(F.sort_array(F.collect_list(rank)), 1, aggregate.k)
+    names = F.transform(best, lambda entry: entry["sp_category"])
+    return measured.groupBy("sp_key").agg(names.alias(value.column))
 
 
 def _expressions(values: Sequence[Value]) -> dict[str, str]:
@@ -53,6 +96,8 @@ def _expressions(values: Sequence[Value]) -> dict[str, str]:
         for name, text in aggregate.fields.items():
             texts[f"{value.place}.fields.{name}"] = text
         operand = getattr(aggregate, aggregate.operation)
+        if aggregate.operation == "top":
+            texts[f"{value.place}.by"] = aggregate.by
         if isinstance(operand, str):
             texts[f"{value.place}.{aggregate.operation}"] = operand
     return texts

@@ -151,6 +151,12 @@ class Aggregate(_Property):
     latest: Annotated[int, Field(ge=1, le=1000)] | None = None
     fields: dict[str, Expression] = {}
     """With `latest`: member -> expression, for each of the records."""
+    top: Expression | None = None
+    """The categories of which a user has most; most first, ties in the order of their names."""
+    k: Annotated[int, Field(ge=1, le=1000)] = 3
+    """With `top`: so many categories."""
+    by: Expression = "count(1)"
+    """With `top`: an aggregate over the rows of a category."""
 
     @model_validator(mode="after")
     def _one_operation(self) -> Aggregate:
@@ -161,6 +167,9 @@ class Aggregate(_Property):
             raise ValueError(message)
         if bool(self.fields) != (self.latest is not None):
             message = "latest and fields go together: latest: 3, fields: {id: purchase_id}"
+            raise ValueError(message)
+        if self.top is None and {"k", "by"} & self.model_fields_set:
+            message = "k and by go with top: {top: category, k: 3, by: sum(amount)}"
             raise ValueError(message)
         if self.windows and self.max_age:
             message = "windows and max_age exclude each other"
@@ -183,6 +192,7 @@ OPERATIONS = (
     "first",
     "last",
     "latest",
+    "top",
 )
 
 

@@ -90,6 +90,8 @@ def _parse(data: Any, *, name: str, lines: Lines, also: list[Problem]) -> Defini
     except ValidationError as error:
         problems += [_from_pydantic(name, lines, fault) for fault in error.errors()]
     problems += _cross_problems(data, name, lines)
+    if definition is not None:
+        problems += _time_problems(definition, name, lines)
     if definition is None or problems:
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
         message = f"The definition has {count}; nothing was read"
@@ -175,6 +177,22 @@ def _profile_problems(
             if not node:
                 yield Problem(_where(name, lines, place), "empty section", "properties")
             yield from _profile_problems(node, place, sources, name, lines)
+
+
+def _time_problems(definition: Definition, name: str, lines: Lines) -> Iterator[Problem]:
+    """Values that need to know when a row happened, over a source that does not say it."""
+    for path, prop in definition.properties():
+        source = definition.sources.get(prop.source) if isinstance(prop, Aggregate) else None
+        if not isinstance(prop, Aggregate) or source is None or source.time:
+            continue
+        asked = "windows" if prop.windows else "max_age" if prop.max_age else prop.operation
+        if asked in ("windows", "max_age", "first", "last", "latest"):
+            yield Problem(
+                _where(name, lines, ("profile", *path)),
+                f"{asked} over {prop.source}, which has no time",
+                "a source with time: <column>",
+                f"add time: to sources.{prop.source}",
+            )
 
 
 def _name_problems(key: str, seen: Mapping[str, str], where: str) -> Iterator[Problem]:

@@ -1,0 +1,21 @@
+"""spark-submit jobs/build_profiles.py DEFINITION --as-of DATE …: the import files, nothing sent.
+
+The arguments are those of `spark-profiles build`.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from spark_profiles import cli
+
+
+def main(argv: list[str]) -> int:
+    """The exit code of `spark-profiles build` with these arguments."""
+    return cli.guarded(cli.app, ["build", *argv])
+
+
+if __name__ == "__main__":
+    code = main(sys.argv[1:])
+    if code:  # Databricks reports even sys.exit(0) of a task as a failure.
+        sys.exit(code)

@@ -1,0 +1,171 @@
+"""The demo: two days of a real shop, delivered over a real socket, and every profile compared."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from dataclasses import dataclass, field, replace
+from datetime import date
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+from spark_profiles import loader, pipeline, run
+from spark_profiles.datamart import Connection, Datamart, Token
+from spark_profiles.demo import cdnow, tables
+from spark_profiles.emulator import server
+from spark_profiles.errors import DefinitionError, IntegrityError, Problem
+from spark_profiles.progress import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from pyspark.sql import SparkSession
+
+    from spark_profiles.audit import Run
+    from spark_profiles.definition import Definition
+    from spark_profiles.emulator.store import Store
+    from spark_profiles.progress import Listener
+
+DAYS = (date(1998, 4, 1), date(1998, 4, 2))
+DATAMART = "1600"
+# Small on purpose: a first load of 20 MB then shows how files are cut.
+MAX_BYTES = 8_000_000
+
+
+@dataclass(frozen=True)
+class Day:
+    """What one day did; `refused` counts refused rows by source and reason."""
+
+    as_of: date
+    run: Run
+    refused: tuple[tuple[str, str, int], ...]
+    seconds: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class Story:
+    """The whole demo: its days, and how many profiles of the datamart equal the wanted ones."""
+
+    output: Path
+    days: tuple[Day, ...]
+    compared: int
+
+
+@dataclass
+class _Stopwatch:
+    """A listener that passes events on and adds up the seconds of each step."""
+
+    onward: Listener
+    clock: Callable[[], float] = time.monotonic
+    seconds: dict[str, float] = field(default_factory=dict)
+    _running: tuple[str, float] | None = None
+
+    def listen(self, event: Event) -> None:
+        if self._running is None or self._running[0] != event.step:
+            self.stop()
+            self._running = (event.step, self.clock())
+        self.onward(event)
+
+    def stop(self) -> tuple[tuple[str, float], ...]:
+        if self._running:
+            step, since = self._running
+            self.seconds[step] = self.seconds.get(step, 0.0) + self.clock() - since
+            self._running = None
+        return tuple(self.seconds.items())
+
+
+def tell(output: Path, *, spark: Callable[[], SparkSession], listener: Listener) -> Story:
+    """Run both days from nothing and compare; all that is written lies under `output`.
+
+    Raises:
+        IntegrityError: the datamart holds other profiles than the sources ask for.
+    """
+    _clear(output)
+    definition = loader.load_definition(cdnow.folder() / "profiles.yaml")
+    listener(Event("start", "starting Spark"))
+    session = spark()
+    job = run.Job(
+        spark=session,
+        output=str(output.absolute() / "import"),
+        audit=str(output.absolute() / "audit"),
+        max_bytes=MAX_BYTES,
+    )
+    (output / "token").write_text("api:demo", encoding="utf-8")
+    token = Token.parse(f"file:{output / 'token'}")
+    with server.running(output / "datamart.sqlite", token="api:demo") as emulator:  # noqa: S106
+        with Datamart(Connection(emulator.url, DATAMART, token)) as client:
+            days = tuple(_day(job, definition, client, output, day, listener) for day in DAYS)
+        listener(Event("compare", "every profile of the datamart with the wanted one"))
+        raw = str(output.absolute() / "raw" / str(DAYS[-1]))
+        compared = _compare(session, definition, raw, emulator.store)
+    return Story(output, days, compared)
+
+
+def _day(
+    job: run.Job,
+    definition: Definition,
+    client: Datamart,
+    output: Path,
+    day: date,
+    listener: Listener,
+) -> Day:
+    watch = _Stopwatch(listener)
+    watch.listen(Event("export", f"the shop's tables as of {day}"))
+    raw = output.absolute() / "raw" / str(day)
+    tables.write_tables(raw, as_of=day)
+    timed = replace(job, listener=watch.listen)
+    done = run.run(timed, definition, client, as_of=str(day), data=str(raw))
+    seconds = watch.stop()
+    reasons = (
+        job.tables()
+        .of_run("refused_rows", done.run_id)
+        .select("source", F.explode("reasons").alias("reason"))
+        .groupBy("source", "reason")
+        .count()
+        .orderBy("source", "reason")
+        .collect()
+    )
+    return Day(day, done, tuple((r["source"], r["reason"], r["count"]) for r in reasons), seconds)
+
+
+def _compare(spark: SparkSession, definition: Definition, raw: str, store: Store) -> int:
+    """How many profiles agree; they are computed again from the sources, without the tables."""
+    plan = pipeline.plan(spark, definition, as_of=str(DAYS[-1]), data=raw)
+    wanted = {key: json.loads(text) for key, text in _payloads(plan)}
+    held = {account: payload for _, account, payload in store.profiles()}
+    differing = sorted(
+        key for key in wanted.keys() | held.keys() if wanted.get(key) != held.get(key)
+    )
+    if differing:
+        problem = Problem(
+            "datamart.sqlite",
+            f"{len(differing):,} profiles differ, or are on one side only",
+            f"{len(wanted):,} equal profiles",
+        )
+        message = "The datamart is not what the sources ask for"
+        raise IntegrityError(message, problem)
+    return len(wanted)
+
+
+def _payloads(plan: pipeline.Plan) -> Iterator[tuple[str, str]]:
+    for row in plan.wanted.select("profile_key", "payload").toLocalIterator():
+        yield row["profile_key"], row["payload"]
+
+
+def _clear(output: Path) -> None:
+    """Remove what an earlier demo wrote; a folder with anything else in it is refused.
+
+    Raises:
+        DefinitionError: the folder was not made by the demo.
+    """
+    marker = output / ".spark-profiles-demo"
+    if output.exists() and any(output.iterdir()) and not marker.exists():
+        problem = Problem(str(output), "a folder with other things in it", "a new or empty folder")
+        message = "The demo would overwrite what is not its own"
+        raise DefinitionError(message, problem)
+    shutil.rmtree(output, ignore_errors=True)
+    output.mkdir(parents=True)
+    marker.touch()

@@ -1,0 +1,154 @@
+"""What a person sees in a terminal: progress while it works, tables when it is done."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import fields
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from spark_profiles.states import IN_WORDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from types import TracebackType
+
+    from rich.status import Status
+
+    from spark_profiles.audit import Run
+    from spark_profiles.progress import Event, Listener
+
+# Progress goes to standard error, results to standard output: a pipe gets results only.
+_progress = Console(stderr=True, highlight=False)
+_results = Console(highlight=False)
+
+
+class Progress:
+    """A context manager that gives a listener, and tells each step with its seconds."""
+
+    def __init__(self, *, quiet: bool, clock: Callable[[], float] = time.monotonic) -> None:
+        self._quiet, self._clock = quiet, clock
+        self._step, self._text, self._since = "", "", 0.0
+        self._status: Status | None = None
+
+    def __enter__(self) -> Listener:
+        return self.listen
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._finish(failed=error is not None)
+
+    def listen(self, event: Event) -> None:
+        """Show one event."""
+        if self._quiet:
+            return
+        measure = f"{event.done} of {event.total} {event.unit}" if event.total else ""
+        text = " ".join(part for part in (event.message, measure) if part)
+        if event.step != self._step:
+            self._finish(failed=False)
+            self._step, self._since = event.step, self._clock()
+            if _progress.is_terminal:
+                self._status = _progress.status("")
+                self._status.start()
+        self._text = text
+        if self._status:
+            self._status.update(f"{self._step:<8} {text}")
+
+    def _finish(self, *, failed: bool) -> None:
+        if self._status:
+            self._status.stop()
+            self._status = None
+        if self._step and not self._quiet:
+            seconds = self._clock() - self._since
+            mark = "stopped" if failed else f"{seconds:6.1f} s"
+            _progress.print(f"  {self._step:<8} {mark:>9}  {self._text}", markup=False)
+        self._step = ""
+
+
+def facts(content: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print names and values: aligned for people, one JSON object for machines."""
+    if as_json:
+        _results.print(json.dumps(content), markup=False, soft_wrap=True)
+        return
+    width = max(map(len, content))
+    for name, value in content.items():
+        text = ", ".join(map(str, value)) if isinstance(value, list) else _number(value)
+        _results.print(f"{name.replace('_', ' '):<{width}}  {text}", markup=False, soft_wrap=True)
+
+
+def run(done: Run, *, as_json: bool) -> None:
+    """Print what one run did."""
+    if as_json:
+        facts(_plain(done), as_json=True)
+        return
+    _results.print(f"Run {done.run_id}: {IN_WORDS[done.status]}.", markup=False)
+    counts(done)
+    lines = (
+        f"profiles {_number(done.profiles)}: new {_number(done.new)},"
+        f" changed {_number(done.changed)}, same {_number(done.same)}, gone {_number(done.gone)}"
+    )
+    _results.print(lines, markup=False)
+    _results.print(
+        f"lines    {_number(done.lines)} in {_number(done.files)} files,"
+        f" {_number(done.bytes)} bytes; confirmed {_number(done.confirmed)}",
+        markup=False,
+    )
+    _results.print(f"files    {done.output}", markup=False, soft_wrap=True)
+    if done.message:
+        _results.print(f"note     {done.message}", markup=False, soft_wrap=True)
+
+
+def counts(done: Run) -> None:
+    """Print where the rows of each source went."""
+    names = ("source", "rows", "used", "refused", "duplicate", "orphan", "after_as_of")
+    table = Table(box=None, pad_edge=False)
+    for name in names:
+        title = name.replace("_", " ").replace("as of", "as-of")
+        table.add_column(title, justify="left" if name == "source" else "right")
+    for count in done.counts:
+        table.add_row(*[_number(getattr(count, name)) for name in names])
+    _results.print(table)
+
+
+def status(runs: Sequence[Run], *, as_json: bool) -> None:
+    """Print where runs stand and what comes next."""
+    if as_json:
+        _results.print(json.dumps([_plain(run) for run in runs]), markup=False, soft_wrap=True)
+        return
+    for run in runs:
+        _results.print(
+            f"{run.run_id}  {run.status.value:<11}  {_number(run.lines)} lines,"
+            f" {_number(run.confirmed)} confirmed: {IN_WORDS[run.status]}",
+            markup=False,
+            soft_wrap=True,
+        )
+    if not runs:
+        _results.print("No run yet. `spark-profiles run` starts the first.", markup=False)
+
+
+def _plain(done: Run) -> dict[str, Any]:
+    """The run as JSON types; the text of its definition is left to the audit table."""
+    record = {f.name: getattr(done, f.name) for f in fields(done) if f.name != "definition"}
+    record["status"] = done.status.value
+    record["counts"] = [vars(count) for count in done.counts]
+    for name, value in record.items():
+        if isinstance(value, datetime):
+            record[name] = value.isoformat()
+    return record
+
+
+def _number(value: Any) -> str:
+    """A value as a person reads it: thousands parted, yes and no, a dash for nothing."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value)
