@@ -65,6 +65,8 @@ def _top(rows: DataFrame, value: Value, condition: Column | None) -> DataFrame:
         DefinitionError: the measure is a double, whose sum depends on the order of rows.
     """
     aggregate = value.aggregate
+    place = f"{value.place}.by"
+    measure = expressions.types_of(rows, {place: aggregate.by})[place]
     category = F.expr(str(aggregate.top))
     counted = rows.where(category.isNotNull() if condition is None else condition)
     measured = (
@@ -73,12 +75,12 @@ def _top(rows: DataFrame, value: Value, condition: Column | None) -> DataFrame:
         .groupBy("sp_key", "sp_category")
         .agg(F.expr(aggregate.by).alias("sp_measure"))
     )
-    if measured.schema["sp_measure"].dataType.typeName() in ("double", "float"):
+    if measure.typeName() in ("double", "float"):
         found = f"`{aggregate.by}` gives a double, which depends on the order of the rows"
         remedy = "cast the operand: sum(cast(amount as decimal(18,2)))"
         message = "The definition has a value that would not be the same in every run"
         raise DefinitionError(
-            message, Problem(f"{value.place}.by", found, "a decimal or whole number", remedy)
+            message, Problem(place, found, "a decimal or whole number", remedy)
         )
     # Ascending by the negated measure, then by name: the order is total. Unknown measures last.
     rank = F.struct(F.col("sp_measure").isNull(), -F.col("sp_measure"), F.col("sp_category"))
@@ -96,8 +98,6 @@ def _expressions(values: Sequence[Value]) -> dict[str, str]:
         for name, text in aggregate.fields.items():
             texts[f"{value.place}.fields.{name}"] = text
         operand = getattr(aggregate, aggregate.operation)
-        if aggregate.operation == "top":
-            texts[f"{value.place}.by"] = aggregate.by
         if isinstance(operand, str):
             texts[f"{value.place}.{aggregate.operation}"] = operand
     return texts

@@ -90,7 +90,8 @@ def _location(source: Source, data: str) -> str:
 
 def _missing(name: str, source: Source, data: str, error: PySparkException) -> Problem:
     kind = source.format or "catalog"
-    reason = error.getErrorClass() or str(error).strip().splitlines()[0]
+    condition = getattr(error, "getCondition", error.getErrorClass)  # renamed in Spark 4
+    reason = condition() or str(error).strip().splitlines()[0]
     return Problem(
         f"sources.{name}",
         f"{_location(source, data)}: {reason}",
