@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from spark_profiles.pipeline import Plan
     from spark_profiles.progress import Listener
     from spark_profiles.stores import Folder
+    from spark_profiles.upload import RejectedLine
 
 VERSION = "0.1.0"
 
@@ -304,12 +305,21 @@ class _FilesTable:
         order = sorted(self._rows.values(), key=lambda r: (r["operation"] == "DELETE", r["file"]))
         return [_file_record(row) for row in order]
 
-    def record(self, changed: Sequence[FileRecord]) -> None:
-        """Record these files; durable when it returns."""
-        for file in changed:
+    def record(self, files: Sequence[FileRecord], rejected: Sequence[RejectedLine] = ()) -> None:
+        """Record these files, and first the lines that the platform rejected."""
+        if rejected:
+            self._reject(rejected)
+        for file in files:
             facts = {**vars(file), "file": file.name, "status": file.status.value}
             self._rows[file.name] = {**self._rows[file.name], **facts}
         self._audit.put_records("files", self._run_id, list(self._rows.values()))
+
+    def _reject(self, lines: Sequence[RejectedLine]) -> None:
+        """Replace what is recorded of these files; a repeated look tells the same again."""
+        replaced = {line.file for line in lines}
+        rows = self._audit.of_run("rejected_lines", self._run_id).collect()
+        kept = [row.asDict() for row in rows if row["file"] not in replaced]
+        self._audit.put_records("rejected_lines", self._run_id, kept + [vars(n) for n in lines])
 
 
 def _file_record(row: Mapping[str, object]) -> FileRecord:
@@ -333,7 +343,7 @@ def _settle(job: Job, audit: Audit, run: Run, datamart: Datamart) -> Run:
     journal = _FilesTable(audit, run.run_id)
     pending = journal.files()
     if pending:
-        result = upload.upload(
+        upload.upload(
             pending,
             datamart=datamart,
             open_file=job.folder(run).open,
@@ -341,11 +351,6 @@ def _settle(job: Job, audit: Audit, run: Run, datamart: Datamart) -> Run:
             journal=journal,
             listener=job.listener,
         )
-        rejected = [
-            {"file": r.file, "line_number": r.line_number, "message": r.message}
-            for r in result.rejected
-        ]
-        audit.put_records("rejected_lines", run.run_id, rejected)
     done = [file for file in journal.files() if file.status is FileStatus.CONFIRMED]
     failed = [file for file in journal.files() if file.status is not FileStatus.CONFIRMED]
     job.listener(Event("confirm", f"{len(done)} files confirmed"))
