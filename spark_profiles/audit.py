@@ -7,6 +7,7 @@ code runs on classic and Connect sessions.
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -90,10 +91,10 @@ class Audit:
 
     def put(self, table: str, run_id: str, rows: DataFrame) -> None:
         """Make `rows` what the table holds of the run, instead of what it held."""
-        named = [field.strip().split(" ")[0] for field in _split(schemas.TABLES[table])]
+        columns = [F.col(name).cast(to).alias(name) for name, to in _columns(table)]
         writer = (
             rows.withColumn("run_id", F.lit(run_id))
-            .select(*named)
+            .select(*columns)
             .write.format("delta")
             .mode("overwrite")
             .option("replaceWhere", f"run_id = '{run_id}'")
@@ -103,8 +104,7 @@ class Audit:
 
     def put_records(self, table: str, run_id: str, records: Sequence[dict[str, Any]]) -> None:
         """The same for a few records of the driver; members that the table lacks are ignored."""
-        names = [field.strip().split(" ")[0] for field in _split(schemas.TABLES[table])]
-        rows = [tuple(record.get(name) for name in names) for record in records]
+        rows = [tuple(record.get(name) for name, _ in _columns(table)) for record in records]
         self.put(table, run_id, self._spark.createDataFrame(rows, schemas.TABLES[table]))
 
     def put_run(self, run: Run, **changed: Any) -> Run:
@@ -181,17 +181,10 @@ _MERGE = """
 """
 
 
-def _split(schema: str) -> list[str]:
-    """The columns of a DDL text, split at its outer commas."""
-    parts, depth, current = [], 0, ""
-    for letter in schema:
-        depth += {"<": 1, ">": -1}.get(letter, 0)
-        if letter == "," and depth == 0:
-            parts.append(current)
-            current = ""
-        else:
-            current += letter
-    return [*parts, current]
+def _columns(table: str) -> list[tuple[str, str]]:
+    """Name and type of each column: the schema's text, split at its outer commas."""
+    parts = re.split(r",(?![^<]*>)", schemas.TABLES[table])
+    return [(name, to) for name, _, to in (part.strip().partition(" ") for part in parts)]
 
 
 def _run(row: dict[str, Any]) -> Run:

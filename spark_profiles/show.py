@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.status import Status
 
     from spark_profiles.audit import Run
+    from spark_profiles.demo.story import Story
     from spark_profiles.progress import Event, Listener
 
 # Progress goes to standard error, results to standard output: a pipe gets results only.
@@ -157,3 +158,28 @@ def _number(value: Any) -> str:
 def listening(url: str) -> None:
     """Say where the emulator listens."""
     _results.print(f"Listening on {url}; Ctrl-C stops it.", markup=False)
+
+
+def story(told: Story) -> None:
+    """Print what the demo did, and where to look next."""
+    for day in told.days:
+        _results.rule(f"[bold]as of {day.as_of}", align="left")
+        run(day.run, as_json=False)
+        reasons = ", ".join(f"{source} {reason} {n:,}" for source, reason, n in day.refused)
+        _results.print(f"refused  {reasons}", markup=False, soft_wrap=True)
+        seconds = ", ".join(f"{step} {taken:.1f}" for step, taken in day.seconds)
+        _results.print(f"seconds  {seconds}", markup=False, soft_wrap=True)
+    _results.rule(align="left")
+    _results.print(
+        f"All {told.compared:,} profiles in the datamart equal the wanted ones.", markup=False
+    )
+    last = told.days[-1].run
+    _results.print("\nLook at next:", markup=False)
+    for what, where in (
+        ("the import files", last.output),
+        ("their manifest", f"{last.output}/manifest.json"),
+        ("where the runs stand", f"spark-profiles status --audit {told.output}/audit"),
+        ("the emulator, kept", f"spark-profiles emulator --store {told.output}/datamart.sqlite"),
+        ("your own tables", "README.md, part `Your own tables`"),
+    ):
+        _results.print(f"  {what:<22} {where}", markup=False, soft_wrap=True)
