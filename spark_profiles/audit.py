@@ -8,6 +8,7 @@ code runs on classic and Connect sessions.
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from pyspark.sql import DataFrame, SparkSession
-
-_PROPERTIES = {"delta.enableDeletionVectors": "false"}
-
 
 @dataclass(frozen=True)
 class Run:
@@ -69,15 +67,17 @@ class Audit:
 
     def create(self) -> None:
         """Create the tables that are not there yet."""
-        for name, schema in schemas.TABLES.items():
-            writer = (
-                self._spark.createDataFrame([], schema)
-                .write.format("delta")
-                .partitionBy(schemas.PARTITIONED_BY[name])
-                .options(**_PROPERTIES)
-                .mode("ignore")
-            )
-            self._save(writer, name)
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(self._create, schemas.TABLES))
+
+    def _create(self, name: str) -> None:
+        columns = ", ".join(f"`{column}` {to}" for column, to in _columns(name))
+        self._spark.sql(
+            f"CREATE TABLE IF NOT EXISTS {self._target(name)} ({columns}) USING delta"
+            f" PARTITIONED BY ({schemas.PARTITIONED_BY[name]})"
+            # Any Delta reader can open them, whatever the platform's default is.
+            " TBLPROPERTIES ('delta.enableDeletionVectors' = 'false')"
+        )
 
     def read(self, table: str) -> DataFrame:
         """The table as it is now."""

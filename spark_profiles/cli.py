@@ -220,7 +220,7 @@ def demo(
     from spark_profiles.demo import story  # noqa: PLC0415
 
     with show.Progress(quiet=False) as listener:
-        told = story.tell(output, spark=_spark, listener=listener)
+        told = story.tell(output, listener=listener)
     show.story(told)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyspark.sql import Window
@@ -11,7 +12,7 @@ from pyspark.sql import types as T
 from spark_profiles import columns, expressions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
     from datetime import datetime
 
     from pyspark.sql import Column, DataFrame
@@ -21,21 +22,47 @@ if TYPE_CHECKING:
 ACCEPTED, REFUSED, DUPLICATE, AFTER = "accepted", "refused", "duplicate", "after_as_of"
 
 
-def judged(
-    raw: DataFrame, source: Source, *, name: str, is_spine: bool, as_of: datetime, time_zone: str
-) -> DataFrame:
-    """Every row of the source, with its verdict; one row is a row of the source.
+@dataclass(frozen=True)
+class Judged:
+    """The rows of one source with their verdicts; one row is a row of the source.
 
-    Adds sp_key (text or null), sp_at (instant or null), sp_reasons (array of text, empty unless
-    refused) and sp_status, one of
+    Beside the source's columns: sp_key (text or null), sp_at (instant or null), sp_reasons (array
+    of text, empty unless refused) and sp_status, one of
 
         refused      a reason was found: sp_reasons names all
         after_as_of  its time is at or after as-of
-        duplicate    another row of the same user (and row_id) was used instead
+        duplicate    another row of the same user (and row_id) is used instead
         accepted     otherwise
 
-    Columns named in `types` have that type. Laid out by sp_key, for the aggregation that follows.
+    Columns named in `types` have that type.
     """
+
+    name: str
+    examined: DataFrame
+    """Each row looked at by itself: no row is a duplicate yet."""
+    rows: DataFrame
+    """All verdicts. Where duplicates were looked for, laid out by sp_key for what follows."""
+
+    @property
+    def accepted(self) -> DataFrame:
+        """The rows to be used."""
+        return self.rows.where(F.col("sp_status") == ACCEPTED)
+
+    @property
+    def refused(self) -> DataFrame:
+        """The refused rows: source, key, reasons (sorted) and the row as it came, as JSON."""
+        return self.examined.where(F.col("sp_status") == REFUSED).select(
+            F.lit(self.name).alias("source"),
+            F.col("sp_key").alias("key"),
+            F.col("sp_reasons").alias("reasons"),
+            F.to_json("sp_raw", {"ignoreNullFields": "false"}).alias("row"),
+        )
+
+
+def judged(
+    raw: DataFrame, source: Source, *, name: str, is_spine: bool, as_of: datetime, time_zone: str
+) -> Judged:
+    """Every row of the source, typed, keyed, timed and judged."""
     place = f"sources.{name}"
     types = expressions.types_of(raw, _checked_expressions(place, source))
     typed = raw.withColumns(
@@ -46,59 +73,50 @@ def judged(
     looked_at = _with_reasons(raw, source, when)
     late = F.coalesce(F.col("sp_at") >= columns.at(as_of), F.lit(False))
     status = F.when(F.size("sp_reasons") > 0, REFUSED).when(late, AFTER).otherwise(ACCEPTED)
-    rows = looked_at.withColumn("sp_status", status)
+    examined = looked_at.withColumn("sp_status", status)
     by = _unique_by(source, is_spine=is_spine)
-    return rows if by is None else _without_duplicates(rows, source, by)
+    rows = examined if by is None else _without_duplicates(examined, source, by)
+    return Judged(name, examined, rows)
 
 
-def accepted(rows: DataFrame) -> DataFrame:
-    """The rows to be used; one row is an accepted row of the source."""
-    return rows.where(F.col("sp_status") == ACCEPTED)
-
-
-def refused(rows: DataFrame, name: str) -> DataFrame:
-    """The refused rows: source, key, reasons (sorted) and the row as it came, as JSON."""
-    return rows.where(F.col("sp_status") == REFUSED).select(
-        F.lit(name).alias("source"),
-        F.col("sp_key").alias("key"),
-        F.col("sp_reasons").alias("reasons"),
-        F.to_json("sp_raw", {"ignoreNullFields": "false"}).alias("row"),
-    )
-
-
-def counts(judged_rows: Mapping[str, DataFrame], users: DataFrame) -> DataFrame:
+def counts(sources: Sequence[Judged], users: DataFrame) -> DataFrame:
     """Where the rows of each source went; one row is a source, and its figures add up.
 
     `users` has one row per user, with sp_key. Columns: source, rows, used, refused, duplicate,
     orphan (accepted, but of no user) and after_as_of.
     """
+    by_key = union([_tallies(source) for source in sources])
+    # Users have one row per key; the null key, always refused, meets none.
     spine = users.select("sp_key", F.lit(True).alias("is_user"))
-    return _union([_counts(rows, name, spine) for name, rows in judged_rows.items()])
-
-
-def _counts(rows: DataFrame, name: str, spine: DataFrame) -> DataFrame:
-    statuses = (ACCEPTED, REFUSED, DUPLICATE, AFTER)
-    tallies = [F.count(F.when(F.col("sp_status") == s, 1)).alias(s) for s in statuses]
-    # One row per key, the null key (always refused) included; users have one row per key.
-    by_key = rows.groupBy("sp_key").agg(F.count("*").alias("n"), *tallies)
-    joined = by_key.join(spine, on="sp_key", how="left")
     is_user = F.coalesce("is_user", F.lit(False))
-
-    def total(value: Column) -> Column:
-        return F.coalesce(F.sum(value), F.lit(0)).cast("bigint")
-
-    return joined.agg(
-        F.lit(name).alias("source"),
-        total(F.col("n")).alias("rows"),
-        total(F.when(is_user, F.col(ACCEPTED))).alias("used"),
-        total(F.col(REFUSED)).alias(REFUSED),
-        total(F.col(DUPLICATE)).alias(DUPLICATE),
-        total(F.when(~is_user, F.col(ACCEPTED))).alias("orphan"),
-        total(F.col(AFTER)).alias(AFTER),
+    return (
+        by_key.join(spine, on="sp_key", how="left")
+        .groupBy("source")
+        .agg(
+            F.sum("n").alias("rows"),
+            _total(F.when(is_user, F.col(ACCEPTED))).alias("used"),
+            _total(F.col(REFUSED)).alias(REFUSED),
+            _total(F.col(DUPLICATE)).alias(DUPLICATE),
+            _total(F.when(~is_user, F.col(ACCEPTED))).alias("orphan"),
+            _total(F.col(AFTER)).alias(AFTER),
+        )
     )
 
 
-def _union(frames: list[DataFrame]) -> DataFrame:
+def _tallies(source: Judged) -> DataFrame:
+    """How many rows of each verdict every key has."""
+    statuses = (ACCEPTED, REFUSED, DUPLICATE, AFTER)
+    tallies = [F.count(F.when(F.col("sp_status") == s, 1)).alias(s) for s in statuses]
+    by_key = source.rows.groupBy("sp_key").agg(F.count("*").alias("n"), *tallies)
+    return by_key.withColumn("source", F.lit(source.name))
+
+
+def _total(value: Column) -> Column:
+    return F.coalesce(F.sum(value), F.lit(0)).cast("bigint")
+
+
+def union(frames: Sequence[DataFrame]) -> DataFrame:
+    """The rows of all frames, which have the same columns."""
     whole = frames[0]
     for frame in frames[1:]:
         whole = whole.unionByName(frame)

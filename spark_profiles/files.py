@@ -36,6 +36,8 @@ class Grain:
     bucket: int
     lines: int
     bytes: int
+    longest: int
+    """Bytes of the longest line."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,9 @@ def plan(grains: Iterable[Grain], *, max_bytes: int) -> list[ImportFile]:
     """Files of at most `max_bytes`, each of consecutive buckets of one operation.
 
     Raises:
-        SourceError: a bucket alone is over the limit.
+        SourceError: a line or a bucket alone is over the limit.
     """
+    _refuse_long_lines(grains := list(grains), max_bytes)
     packs: list[list[Grain]] = []
     for grain in sorted(grains, key=lambda g: (g.operation != commands.UPSERT, g.bucket)):
         if grain.bytes > max_bytes:
@@ -77,6 +80,19 @@ def plan(grains: Iterable[Grain], *, max_bytes: int) -> list[ImportFile]:
     return [_file(pack, packs) for pack in packs]
 
 
+def _refuse_long_lines(grains: Sequence[Grain], max_bytes: int) -> None:
+    over = [grain for grain in grains if grain.longest > max_bytes]
+    if over:
+        problem = Problem(
+            "lines",
+            f"a line of {max(grain.longest for grain in over):,} bytes",
+            f"at most {max_bytes:,} bytes",
+            "shorten the profile: fewer records, or fewer properties",
+        )
+        message = "A line alone is longer than a file may be; no file was written"
+        raise SourceError(message, problem)
+
+
 def _file(pack: list[Grain], packs: list[list[Grain]]) -> ImportFile:
     operation = pack[0].operation
     alike = [other for other in packs if other[0].operation == operation]
@@ -95,10 +111,14 @@ def grains(lines: DataFrame) -> list[Grain]:
     """What lies in each bucket; reads two columns of the recorded lines."""
     rows = (
         lines.groupBy("operation", "bucket")
-        .agg(F.count("*").alias("lines"), F.sum("bytes").alias("bytes"))
+        .agg(
+            F.count("*").alias("lines"),
+            F.sum("bytes").alias("bytes"),
+            F.max("bytes").alias("longest"),
+        )
         .collect()
     )
-    return [Grain(r["operation"], r["bucket"], r["lines"], r["bytes"]) for r in rows]
+    return [Grain(r["operation"], r["bucket"], r["lines"], r["bytes"], r["longest"]) for r in rows]
 
 
 def write(

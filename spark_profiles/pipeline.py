@@ -87,10 +87,10 @@ def plan(
         )
         for name, source in definition.sources.items()
     }
-    users = conform.accepted(judged[definition.users])
+    users = judged[definition.users].accepted
     aggregated = [
         aggregates.compute(
-            conform.accepted(judged[name]),
+            judged[name].accepted,
             definition.sources[name],
             wanted,
             as_of=instant,
@@ -110,8 +110,8 @@ def plan(
         wanted=payloads,
         changes=changed,
         lines=commands.lines(changed),
-        refused=_union([conform.refused(rows, name) for name, rows in judged.items()]),
-        counts=conform.counts(judged, users),
+        refused=conform.union([source.refused for source in judged.values()]),
+        counts=conform.counts(list(judged.values()), users),
     )
 
 
@@ -150,9 +150,3 @@ def _instant(as_of: str, definition: Definition) -> datetime:
         message = "The as-of cannot be read; nothing was read"
         raise DefinitionError(message, problem) from error
 
-
-def _union(frames: list[DataFrame]) -> DataFrame:
-    whole = frames[0]
-    for frame in frames[1:]:
-        whole = whole.unionByName(frame)
-    return whole

@@ -26,7 +26,6 @@ from spark_profiles.audit import Audit, Run
 from spark_profiles.errors import (
     IntegrityError,
     Problem,
-    SourceError,
     UnconfirmedError,
     UnsettledError,
 )
@@ -103,7 +102,8 @@ def build(
         GuardError: a limit was passed; the run is recorded as tripped.
     """
     audit = job.tables()
-    _abandon_unsent(job, audit, definition.name)
+    history = audit.runs(definition.name)
+    _abandon_unsent(job, audit, history)
     job.listener(Event("plan", "reading the sources"))
     plan = pipeline.plan(
         job.spark,
@@ -113,8 +113,8 @@ def build(
         data=data,
         delivered=audit.delivered(definition.name),
     )
-    run = _record(job, audit, plan)
-    run = _guard(audit, run, job.limits, accepted)
+    run = _record(job, audit, plan, history)
+    run = _guard(audit, run, history, job.limits, accepted)
     return _write(job, audit, run)
 
 
@@ -151,8 +151,8 @@ def run(
     return _deliver(job, audit, built, datamart)
 
 
-def _abandon_unsent(job: Job, audit: Audit, name: str) -> None:
-    for former in audit.runs(name):
+def _abandon_unsent(job: Job, audit: Audit, history: Sequence[Run]) -> None:
+    for former in history:
         if former.status is RunStatus.UPLOADING:
             problem = Problem(
                 former.run_id,
@@ -168,10 +168,10 @@ def _abandon_unsent(job: Job, audit: Audit, name: str) -> None:
             audit.put_run(former, status=RunStatus.ABANDONED)
 
 
-def _record(job: Job, audit: Audit, plan: Plan) -> Run:
+def _record(job: Job, audit: Audit, plan: Plan, history: Sequence[Run]) -> Run:
     """Write lines, refused rows and counts; they are the run from here on."""
     definition = plan.definition
-    run_id = _run_id(plan, audit)
+    run_id = _run_id(plan, history)
     start = Run(
         run_id=run_id,
         name=definition.name,
@@ -191,17 +191,18 @@ def _record(job: Job, audit: Audit, plan: Plan) -> Run:
     job.listener(Event("count", "counting rows, keeping refused ones"))
     audit.put("refused_rows", run_id, plan.refused)
     counts = tuple(guard.SourceCounts(**row.asDict()) for row in plan.counts.collect())
+    counts = tuple(sorted(counts, key=lambda count: list(definition.sources).index(count.source)))
     figures = _figures(audit, run, counts, definition.users)
     return audit.put_run(run, status=RunStatus.RECORDED, counts=counts, **figures)
 
 
-def _run_id(plan: Plan, audit: Audit) -> str:
+def _run_id(plan: Plan, history: Sequence[Run]) -> str:
     """`name-1998-04-01-01`: definition, as-of in its own zone, and how many times by now."""
     local = plan.as_of.astimezone(ZoneInfo(plan.definition.time_zone))
     is_midnight = (local.hour, local.minute, local.second) == (0, 0, 0)
     day = local.strftime("%Y-%m-%d" if is_midnight else "%Y-%m-%dT%H%M%S")
     prefix = f"{plan.definition.name}-{day}-"
-    taken = sum(run.run_id.startswith(prefix) for run in audit.runs(plan.definition.name))
+    taken = sum(run.run_id.startswith(prefix) for run in history)
     return f"{prefix}{taken + 1:02d}"
 
 
@@ -238,8 +239,14 @@ def _figures(
     }  # fmt: skip
 
 
-def _guard(audit: Audit, run: Run, limits: guard.Limits, accepted: Sequence[str]) -> Run:
-    confirmed = [r for r in audit.runs(run.name) if r.status is RunStatus.CONFIRMED]
+def _guard(
+    audit: Audit,
+    run: Run,
+    history: Sequence[Run],
+    limits: guard.Limits,
+    accepted: Sequence[str],
+) -> Run:
+    confirmed = [r for r in history if r.status is RunStatus.CONFIRMED]
     found = guard.trips(
         run.counts,
         confirmed[-1].counts if confirmed else (),
@@ -259,7 +266,6 @@ def _guard(audit: Audit, run: Run, limits: guard.Limits, accepted: Sequence[str]
 def _write(job: Job, audit: Audit, run: Run) -> Run:
     job.listener(Event("write", "writing the import files"))
     lines = audit.of_run("lines", run.run_id)
-    _refuse_huge(lines, job.max_bytes)
     planned = files.plan(files.grains(lines), max_bytes=job.max_bytes)
     written = files.write(job.spark, lines, planned, job.folder(run))
     total = sum(file.bytes for file in written)
@@ -282,14 +288,6 @@ def _write(job: Job, audit: Audit, run: Run) -> Run:
     ]
     audit.put_records("files", run.run_id, records)
     return audit.put_run(run, status=RunStatus.WRITTEN, files=len(written), bytes=total)
-
-
-def _refuse_huge(lines: DataFrame, max_bytes: int) -> None:
-    huge = lines.where(F.col("bytes") > max_bytes).count()
-    if huge:
-        problem = Problem("lines", f"{huge:,} lines over {max_bytes:,} bytes", "shorter lines")
-        message = "Some lines alone are longer than a file may be; no file was written"
-        raise SourceError(message, problem)
 
 
 class _FilesTable:

@@ -145,18 +145,19 @@ def upload(
         listener(Event("upload", file.name, position, len(known), "files"))
         if file.status in (FileStatus.WRITTEN, FileStatus.SENDING):
             known[position] = _arrived(file, known, context)
+    # The last arrival is not on record yet: see `_sending`.
+    journal.record(known)
     return tuple(_followed(known, context))
 
 
 def _with_import(files: Sequence[FileRecord], name: str, context: _Upload) -> list[FileRecord]:
-    """The files, each with the one document import of the run, recorded before anything is sent."""
-    if all(file.document_import_id for file in files):
-        return list(files)
+    """The files, each with the one document import of the run: the recorded one, or a new one.
+
+    A stop before it is recorded leaves an empty import behind, which does no harm.
+    """
     known = next((f.document_import_id for f in files if f.document_import_id), None)
     import_id = known or context.datamart.create_import(name).id
-    named = [replace(file, document_import_id=import_id) for file in files]
-    context.journal.record(named)
-    return named
+    return [replace(file, document_import_id=import_id) for file in files]
 
 
 def _arrived(file: FileRecord, files: Sequence[FileRecord], context: _Upload) -> FileRecord:
@@ -164,10 +165,9 @@ def _arrived(file: FileRecord, files: Sequence[FileRecord], context: _Upload) ->
     if file.status is FileStatus.SENDING:
         found = _unaccounted(file, files, context)
         if found:
-            return _sent(file, found, context)
+            return _sent(file, found)
     while True:
-        file = replace(file, status=FileStatus.SENDING, attempts=file.attempts + 1)
-        context.journal.record([file])
+        file = _sending(file, files, context)
         try:
             execution = context.datamart.post_execution(
                 str(file.document_import_id), lambda f=file: _verified(f, context), file.bytes
@@ -179,13 +179,22 @@ def _arrived(file: FileRecord, files: Sequence[FileRecord], context: _Upload) ->
             if found is None:
                 continue
             execution = found
-        return _sent(file, execution, context)
+        return _sent(file, execution)
 
 
-def _sent(file: FileRecord, execution: Execution, context: _Upload) -> FileRecord:
-    sent = replace(file, status=FileStatus.SENT, execution_id=execution.id)
-    context.journal.record([sent])
-    return sent
+def _sending(file: FileRecord, files: Sequence[FileRecord], context: _Upload) -> FileRecord:
+    """The file on record as being sent, in one write with the arrivals before it.
+
+    So there is one write a file. A stop before the arrival of a file is on record finds it in
+    `sending`, and its execution as the one that is nobody's.
+    """
+    sending = replace(file, status=FileStatus.SENDING, attempts=file.attempts + 1)
+    context.journal.record([sending if other.name == file.name else other for other in files])
+    return sending
+
+
+def _sent(file: FileRecord, execution: Execution) -> FileRecord:
+    return replace(file, status=FileStatus.SENT, execution_id=execution.id)
 
 
 def _unaccounted(
@@ -261,9 +270,11 @@ def _followed(files: list[FileRecord], context: _Upload) -> list[FileRecord]:
     """
     begun = context.clock()
     while True:
-        for position, file in enumerate(files):
-            if file.status is FileStatus.SENT:
-                files[position] = _looked_at(file, context)
+        looked_at = [_looked_at(file, context) for file in files]
+        ended = [now for now, _ in looked_at if now not in files]
+        if ended:
+            context.journal.record(ended, [line for _, lines in looked_at for line in lines])
+        files = [now for now, _ in looked_at]
         done = sum(file.status in FINAL for file in files)
         context.listener(Event("poll", "waiting for the platform", done, len(files), "files"))
         if done == len(files):
@@ -277,28 +288,25 @@ def _followed(files: list[FileRecord], context: _Upload) -> list[FileRecord]:
         context.sleep(context.poll_every_s)
 
 
-def _looked_at(file: FileRecord, context: _Upload) -> FileRecord:
+def _looked_at(
+    file: FileRecord, context: _Upload
+) -> tuple[FileRecord, Sequence[RejectedLine]]:
+    """The file as it stands now, and the lines that were rejected."""
+    if file.status is not FileStatus.SENT:
+        return file, ()
     execution = context.datamart.execution(str(file.document_import_id), str(file.execution_id))
     if not execution.is_final:
-        return file
-    ended = replace(
-        file, total_success=execution.total_success, total_failure=execution.total_failure
-    )
+        return file, ()
+    succeeded, failed = execution.total_success, execution.total_failure
+    ended = replace(file, total_success=succeeded, total_failure=failed)
     if execution.status != "SUCCEEDED":
-        message = f"{execution.status}: {execution.message or 'no message'}"
-        ended = replace(ended, status=FileStatus.FAILED, message=message[:_MESSAGE])
-        context.journal.record([ended])
-    elif (execution.total_success, execution.total_failure) == (file.lines, 0):
-        ended = replace(ended, status=FileStatus.CONFIRMED, message=None)
-        context.journal.record([ended])
-    else:
-        message = (
-            f"{execution.total_success} taken and {execution.total_failure} failed"
-            f" of {file.lines} lines"
-        )
-        ended = replace(ended, status=FileStatus.PARTIAL, message=message)
-        context.journal.record([ended], _rejected(file, execution, context))
-    return ended
+        message = f"{execution.status}: {execution.message or 'no message'}"[:_MESSAGE]
+        return replace(ended, status=FileStatus.FAILED, message=message), ()
+    if (succeeded, failed) == (file.lines, 0):
+        return replace(ended, status=FileStatus.CONFIRMED, message=None), ()
+    message = f"{succeeded} taken and {failed} failed of {file.lines} lines"
+    partial = replace(ended, status=FileStatus.PARTIAL, message=message)
+    return partial, _rejected(file, execution, context)
 
 
 def _rejected(file: FileRecord, execution: Execution, context: _Upload) -> list[RejectedLine]:

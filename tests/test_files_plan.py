@@ -14,7 +14,7 @@ GRAINS = st.dictionaries(
     st.tuples(st.sampled_from(["UPSERT", "DELETE"]), st.integers(0, 16_383)),
     st.tuples(st.integers(1, 50), st.integers(1, 1_000)),
     max_size=60,
-).map(lambda d: [Grain(op, b, lines, size) for (op, b), (lines, size) in d.items()])
+).map(lambda d: [Grain(op, b, lines, size, 1) for (op, b), (lines, size) in d.items()])
 
 
 @given(GRAINS, st.integers(1_000, 5_000))
@@ -48,7 +48,7 @@ def test_the_order_of_the_grains_does_not_matter(grains: list[Grain], random) ->
 
 
 def test_names_count_the_files_of_each_operation() -> None:
-    grains = [Grain("UPSERT", 1, 1, 60), Grain("UPSERT", 2, 1, 60), Grain("DELETE", 1, 1, 10)]
+    grains = [Grain("UPSERT", 1, 1, 60, 60), Grain("UPSERT", 2, 1, 60, 60), Grain("DELETE", 1, 1, 10, 10)]
     assert [f.path for f in files.plan(grains, max_bytes=100)] == [
         "operation=UPSERT/profiles-00001-of-00002.ndjson",
         "operation=UPSERT/profiles-00002-of-00002.ndjson",
@@ -58,7 +58,12 @@ def test_names_count_the_files_of_each_operation() -> None:
 
 def test_lines_too_big_for_a_file_are_refused_not_cut() -> None:
     with pytest.raises(SourceError, match="bucket 7"):
-        files.plan([Grain("UPSERT", 7, 2, 101)], max_bytes=100)
+        files.plan([Grain("UPSERT", 7, 2, 101, 60)], max_bytes=100)
+
+
+def test_a_line_longer_than_a_file_is_refused() -> None:
+    with pytest.raises(SourceError, match="a line of 101 bytes"):
+        files.plan([Grain("UPSERT", 7, 1, 101, 101)], max_bytes=100)
 
 
 def test_no_lines_no_files() -> None:

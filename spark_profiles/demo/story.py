@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from spark_profiles import loader, pipeline, run
+from spark_profiles import loader, pipeline, run, session
 from spark_profiles.datamart import Connection, Datamart, Token
 from spark_profiles.demo import cdnow, tables
 from spark_profiles.emulator import server
@@ -77,7 +78,7 @@ class _Stopwatch:
         return tuple(self.seconds.items())
 
 
-def tell(output: Path, *, spark: Callable[[], SparkSession], listener: Listener) -> Story:
+def tell(output: Path, *, listener: Listener) -> Story:
     """Run both days from nothing and compare; all that is written lies under `output`.
 
     Raises:
@@ -85,10 +86,17 @@ def tell(output: Path, *, spark: Callable[[], SparkSession], listener: Listener)
     """
     _clear(output)
     definition = loader.load_definition(cdnow.folder() / "profiles.yaml")
-    listener(Event("start", "starting Spark"))
-    session = spark()
+    listener(Event("start", "the shop's tables of both days, and Spark"))
+    quick = {"spark.driver.extraJavaOptions": "-XX:+UseSerialGC"}
+    with ThreadPoolExecutor() as pool:
+        exported = [
+            pool.submit(tables.write_tables, _raw(output, day), as_of=day) for day in DAYS
+        ]
+        spark = session.local_session("spark-profiles demo", settings=quick)
+        for export in exported:
+            export.result()
     job = run.Job(
-        spark=session,
+        spark=spark,
         output=str(output.absolute() / "import"),
         audit=str(output.absolute() / "audit"),
         max_bytes=MAX_BYTES,
@@ -99,8 +107,7 @@ def tell(output: Path, *, spark: Callable[[], SparkSession], listener: Listener)
         with Datamart(Connection(emulator.url, DATAMART, token)) as client:
             days = tuple(_day(job, definition, client, output, day, listener) for day in DAYS)
         listener(Event("compare", "every profile of the datamart with the wanted one"))
-        raw = str(output.absolute() / "raw" / str(DAYS[-1]))
-        compared = _compare(session, definition, raw, emulator.store)
+        compared = _compare(spark, definition, str(_raw(output, DAYS[-1])), emulator.store)
     return Story(output, days, compared)
 
 
@@ -113,11 +120,9 @@ def _day(
     listener: Listener,
 ) -> Day:
     watch = _Stopwatch(listener)
-    watch.listen(Event("export", f"the shop's tables as of {day}"))
-    raw = output.absolute() / "raw" / str(day)
-    tables.write_tables(raw, as_of=day)
+    watch.listen(Event("settle", f"as of {day}: the audit tables, and former runs"))
     timed = replace(job, listener=watch.listen)
-    done = run.run(timed, definition, client, as_of=str(day), data=str(raw))
+    done = run.run(timed, definition, client, as_of=str(day), data=str(_raw(output, day)))
     seconds = watch.stop()
     reasons = (
         job.tables()
@@ -129,6 +134,10 @@ def _day(
         .collect()
     )
     return Day(day, done, tuple((r["source"], r["reason"], r["count"]) for r in reasons), seconds)
+
+
+def _raw(output: Path, day: date) -> Path:
+    return output.absolute() / "raw" / str(day)
 
 
 def _compare(spark: SparkSession, definition: Definition, raw: str, store: Store) -> int:

