@@ -79,9 +79,7 @@ def _top(rows: DataFrame, value: Value, condition: Column | None) -> DataFrame:
         found = f"`{aggregate.by}` gives a double, which depends on the order of the rows"
         remedy = "cast the operand: sum(cast(amount as decimal(18,2)))"
         message = "The definition has a value that would not be the same in every run"
-        raise DefinitionError(
-            message, Problem(place, found, "a decimal or whole number", remedy)
-        )
+        raise DefinitionError(message, Problem(place, found, "a decimal or whole number", remedy))
     # Ascending by the negated measure, then by name: the order is total. Unknown measures last.
     rank = F.struct(F.col("sp_measure").isNull(), -F.col("sp_measure"), F.col("sp_category"))
     best = F.slice(F.sort_array(F.collect_list(rank)), 1, aggregate.k)
@@ -103,9 +101,7 @@ def _expressions(values: Sequence[Value]) -> dict[str, str]:
     return texts
 
 
-def _condition(
-    aggregate: Aggregate, bounds: windows.Bounds, as_of: datetime
-) -> Column | None:
+def _condition(aggregate: Aggregate, bounds: windows.Bounds, as_of: datetime) -> Column | None:
     """Which rows count; None: all. Rows at or after as-of are not accepted in the first place."""
     conditions = []
     if bounds.start is not None:
@@ -137,7 +133,8 @@ def _value(
         # A set per user instead of Spark's distinct, which copies every row for each of them.
         return F.size(F.collect_set(_where(condition, operand)))
     if operation in ("min", "max"):
-        return getattr(F, operation)(_where(condition, operand))
+        edge = F.min if operation == "min" else F.max
+        return edge(_where(condition, operand))
     number = _where(condition, columns.exact(operand, data_type, aggregate.scale))
     if operation == "sum":
         return F.sum(number)
@@ -167,7 +164,7 @@ def _latest(aggregate: Aggregate, condition: Column | None, source: Source) -> C
     members = [F.expr(text).alias(fields[name]) for name, text in aggregate.fields.items()]
     row = F.struct(*_tie_break(source), *members)
     newest = F.slice(
-        F.sort_array(F.collect_list(_where(condition, row)), asc=False), 1, aggregate.latest
+        F.sort_array(F.collect_list(_where(condition, row)), asc=False), 1, aggregate.latest or 1
     )
     records = F.transform(
         newest, lambda record: F.struct(*[record[f].alias(name) for name, f in fields.items()])

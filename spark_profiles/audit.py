@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame, SparkSession
 
+
 @dataclass(frozen=True)
 class Run:
     """One run, as recorded. Counts are None until they are known."""
@@ -57,9 +58,7 @@ class Run:
 class Audit:
     """The tables at one location: a path, or a catalog schema (`catalog.schema`)."""
 
-    def __init__(
-        self, spark: SparkSession, location: str, *, now: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, spark: SparkSession, location: str, *, now: Callable[[], datetime]) -> None:
         self._spark = spark
         self.location = location
         self._is_path = "/" in location

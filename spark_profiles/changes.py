@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 
-
-
 def between(delivered: DataFrame, wanted: DataFrame) -> DataFrame:
     """How each profile differs from its last confirmed delivery; one row is a profile.
 

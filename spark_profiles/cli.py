@@ -71,9 +71,7 @@ Api = Annotated[
 ]
 DatamartId = Annotated[
     str,
-    typer.Option(
-        "--datamart", help="Id of the datamart.", envvar="SPARK_PROFILES_DATAMART"
-    ),
+    typer.Option("--datamart", help="Id of the datamart.", envvar="SPARK_PROFILES_DATAMART"),
 ]
 TokenAt = Annotated[
     str,
@@ -250,7 +248,7 @@ def audit_exists(audit: str) -> bool:
     """Whether audit tables may be at a location; a catalog schema is taken at its word."""
     from spark_profiles import stores  # noqa: PLC0415
 
-    return "/" not in audit and not Path(audit).exists() or stores.folder(audit).exists("runs")
+    return ("/" not in audit and not Path(audit).exists()) or stores.folder(audit).exists("runs")
 
 
 def _spark() -> SparkSession:

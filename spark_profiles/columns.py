@@ -111,4 +111,3 @@ def is_writable(data_type: T.DataType) -> bool:
         T.TimestampNTZType,
     )
     return isinstance(data_type, plain)
-

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 
-
 BUCKETS = 16_384
 """Lines are dealt by the hash of their key into so many buckets, the grains of which files are
 packed: small enough to fill files to within a fraction of a percent, few enough for a driver."""
@@ -71,7 +70,9 @@ def text() -> Column:
         F.col("operation"),
         F.lit('",'),
         members,
-        F.coalesce(F.concat(F.lit(',"update_strategy":"'), F.col("strategy"), F.lit('"')), F.lit("")),
+        F.coalesce(
+            F.concat(F.lit(',"update_strategy":"'), F.col("strategy"), F.lit('"')), F.lit("")
+        ),
         F.lit(',"user_profile":'),
         F.col("payload"),
         F.lit("}"),

@@ -147,8 +147,7 @@ def _with_reasons(raw: DataFrame, source: Source, when: Column | None) -> DataFr
         "sp_key": columns.key(source.key),
         "sp_unreadable": F.array(*unreadable),
     }
-    if source.time:
-        # Only what was there and cannot be read is unreadable; null is missing.
+    if when is not None:
         facts["sp_at"] = when
         facts["sp_untimed"] = F.when(when.isNull(), F.lit("time_missing_or_unreadable"))
     else:

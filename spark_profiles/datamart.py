@@ -43,7 +43,7 @@ STATUS = {
     503: ("transient, not taken", "the platform is not available"),
     504: ("transient, unknown whether taken", "a gateway waited too long"),
 }
-"""What each answer means for a request. Others: 4xx terminal, 5xx transient, unknown whether taken."""
+"""What each answer means. Others: 4xx terminal, 5xx transient, unknown whether taken."""
 
 _NOT_TAKEN = (429, 503)
 _PAGE = 100
@@ -168,7 +168,7 @@ class Datamart:
         connection: Connection,
         *,
         transport: httpx.BaseTransport | None = None,
-        retry: RetryPolicy = RetryPolicy(),  # noqa: B008  frozen
+        retry: RetryPolicy = RetryPolicy(),
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,

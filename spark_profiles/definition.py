@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -20,7 +20,6 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-
 from typing_extensions import TypeAliasType
 
 from spark_profiles import windows
@@ -263,11 +262,12 @@ class Definition(_Model):
         return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
 
 
-def walk(section: Section, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Property]]:
+def walk(
+    section: Section, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Property]]:
     """Each property under `section` with its path."""
     for name, node in section.items():
         if isinstance(node, dict):
             yield from walk(node, (*path, name))
         else:
             yield (*path, name), node
-

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import sqlglot
@@ -14,6 +13,8 @@ from sqlglot import exp
 from spark_profiles.errors import DefinitionError, Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pyspark.sql import DataFrame
     from pyspark.sql.types import DataType
 

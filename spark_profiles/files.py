@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 
 from spark_profiles import commands
 from spark_profiles.errors import IntegrityError, Problem, SourceError
+from spark_profiles.schemas import UPSERT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -61,7 +62,7 @@ def plan(grains: Iterable[Grain], *, max_bytes: int) -> list[ImportFile]:
     """
     _refuse_long_lines(grains := list(grains), max_bytes)
     packs: list[list[Grain]] = []
-    for grain in sorted(grains, key=lambda g: (g.operation != commands.UPSERT, g.bucket)):
+    for grain in sorted(grains, key=lambda g: (g.operation != UPSERT, g.bucket)):
         if grain.bytes > max_bytes:
             problem = Problem(
                 f"bucket {grain.bucket} of {grain.operation}",

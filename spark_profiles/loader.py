@@ -1,4 +1,4 @@
-"""YAML text or a mapping -> a checked `Definition`, or one error with every problem and its line."""
+"""YAML text or a mapping -> a checked `Definition`, or one error with all problems."""
 
 from __future__ import annotations
 
@@ -136,8 +136,12 @@ def _from_pydantic(name: str, lines: Lines, fault: Any) -> Problem:
 
 def _known_members(location: Location) -> list[str]:
     model: type[BaseModel] = Definition
-    tags = {"own": OwnValue, "aggregate": Aggregate, "derived": Derived}
-    places = {"identifier": Identifier, "profile_keys": ProfileKeys, "sources": Source}
+    tags: dict[str, type[BaseModel]] = {"own": OwnValue, "aggregate": Aggregate, "derived": Derived}
+    places: dict[str, type[BaseModel]] = {
+        "identifier": Identifier,
+        "profile_keys": ProfileKeys,
+        "sources": Source,
+    }
     if location[0] in places:
         model = places[str(location[0])]
     for part in location[:-1]:
@@ -231,4 +235,3 @@ def _dotted(place: Location) -> str:
 def _line_of(where: str) -> int:
     head = where.split(" ", 1)[0].rpartition(":")[2]
     return int(head) if head.isdigit() else 0
-

@@ -149,4 +149,3 @@ def _instant(as_of: str, definition: Definition) -> datetime:
         problem = Problem("as_of", repr(as_of), "an ISO date or time such as 2026-11-24")
         message = "The as-of cannot be read; nothing was read"
         raise DefinitionError(message, problem) from error
-

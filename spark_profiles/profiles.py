@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pyspark.sql import Column, DataFrame
+    from pyspark.sql.types import DataType
 
     from spark_profiles.definition import Property
+
 
 def assemble(
     definition: Definition, users: DataFrame, aggregated: Sequence[DataFrame]
@@ -115,7 +117,7 @@ def _derived_values(definition: Definition, rows: DataFrame) -> DataFrame:
     return rows
 
 
-def _leaves(definition: Definition, types: Mapping[str, object]) -> dict[tuple[str, ...], Column]:
+def _leaves(definition: Definition, types: Mapping[str, DataType]) -> dict[tuple[str, ...], Column]:
     """Path -> the column to be written: normalised, rounded, with its default."""
     leaves = {}
     for number, (path, prop) in enumerate(definition.properties()):
@@ -130,7 +132,7 @@ def _leaves(definition: Definition, types: Mapping[str, object]) -> dict[tuple[s
     return leaves
 
 
-def _leaf(name: str, prop: Property, types: Mapping[str, object]) -> Column:
+def _leaf(name: str, prop: Property, types: Mapping[str, DataType]) -> Column:
     scale = prop.scale
     is_quotient = isinstance(prop, Derived) or (
         isinstance(prop, Aggregate) and prop.operation == "average"
@@ -158,7 +160,7 @@ def _null_if_empty(members: Sequence[Column], struct: Column) -> Column:
     return F.when(F.coalesce(*[F.when(m.isNotNull(), 1) for m in members]).isNotNull(), struct)
 
 
-def _refuse_unwritable(definition: Definition, types: Mapping[str, object]) -> None:
+def _refuse_unwritable(definition: Definition, types: Mapping[str, DataType]) -> None:
     paths = {column: path for path, column in values.paths(definition).items()}
     problems = [
         Problem(

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from pyspark.sql import functions as F
@@ -24,6 +24,7 @@ from pyspark.sql import functions as F
 from spark_profiles import files, guard, pipeline, progress, schemas, stores, upload
 from spark_profiles.audit import Audit, Run
 from spark_profiles.errors import (
+    GuardError,
     IntegrityError,
     Problem,
     UnconfirmedError,
@@ -216,9 +217,7 @@ def _figures(
     """
     rows = audit.of_run("lines", run.run_id).groupBy("change").agg(F.count("*").alias("n"))
     by_change = {row["change"]: row["n"] for row in rows.collect()}
-    new, changed, gone = (
-        by_change.get(c, 0) for c in (schemas.NEW, schemas.CHANGED, schemas.GONE)
-    )
+    new, changed, gone = (by_change.get(c, 0) for c in (schemas.NEW, schemas.CHANGED, schemas.GONE))
     same = audit.delivered(run.name).count() - changed - gone
     profiles = next(count.used for count in counts if count.source == users)
     problems = [
@@ -257,7 +256,7 @@ def _guard(
     named = ", ".join(trip.name for trip in found)
     try:
         guard.check(found, accepted=accepted)
-    except guard.GuardError:
+    except GuardError:
         audit.put_run(run, status=RunStatus.TRIPPED, message=f"tripped: {named}")
         raise
     return audit.put_run(run, message=f"accepted: {named}") if found else run
@@ -320,7 +319,7 @@ class _FilesTable:
         self._audit.put_records("rejected_lines", self._run_id, kept + [vars(n) for n in lines])
 
 
-def _file_record(row: Mapping[str, object]) -> FileRecord:
+def _file_record(row: Mapping[str, Any]) -> FileRecord:
     names = FileRecord.__dataclass_fields__.keys() - {"name", "status"}
     facts = {name: row[name] for name in names}
     return FileRecord(name=row["file"], status=FileStatus(row["status"]), **facts)

@@ -10,15 +10,15 @@ UPSERT, DELETE = "UPSERT", "DELETE"
 FORCE_REPLACE = "FORCE_REPLACE"
 
 SOURCE_COUNTS = (
-    "source string, rows bigint, used bigint, refused bigint, duplicate bigint, orphan bigint,"
-    " after_as_of bigint"
+    "source: string, rows: bigint, used: bigint, refused: bigint, duplicate: bigint,"
+    " orphan: bigint, after_as_of: bigint"
 )
 
 RUNS = f"""
     run_id string, name string, status string, as_of timestamp, definition_hash string,
     definition string, library_version string, engine string, output string,
     sources array<struct<name: string, location: string, version: bigint>>,
-    counts array<struct<{SOURCE_COUNTS.replace(" string", ": string").replace(" bigint", ": bigint")}>>,
+    counts array<struct<{SOURCE_COUNTS}>>,
     profiles bigint, new bigint, changed bigint, gone bigint, same bigint,
     lines bigint, files bigint, bytes bigint, document_import_id string,
     confirmed bigint, message string, started_at timestamp, updated_at timestamp

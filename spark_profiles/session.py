@@ -127,7 +127,7 @@ def local_session(
         try:
             return builder.getOrCreate()
         except Exception as error:
-            raise _not_started(cache, log, conf) from error
+            raise _not_started(log, conf) from error
 
 
 def cache_folder() -> Path:
@@ -201,11 +201,11 @@ def _jars(cache: Path) -> dict[str, str]:
     if named:
         return {"spark.jars": named}
     try:
-        coordinates = delta_coordinates(metadata.version("pyspark"), metadata.version("delta-spark"))
-    except metadata.PackageNotFoundError as error:
-        problem = Problem(
-            "delta-spark", "not installed", "", "pip install 'spark-profiles[local]'"
+        coordinates = delta_coordinates(
+            metadata.version("pyspark"), metadata.version("delta-spark")
         )
+    except metadata.PackageNotFoundError as error:
+        problem = Problem("delta-spark", "not installed", "", "pip install 'spark-profiles[local]'")
         message = "The audit tables need Delta"
         raise PlatformError(message, problem) from error
     group, artifact, version = coordinates.split(":")
@@ -240,7 +240,7 @@ def _wrapped_jdk(home: Path, cache: Path) -> Path:
     return wrapper
 
 
-def _not_started(cache: Path, log: Path, conf: Mapping[str, str]) -> PlatformError:
+def _not_started(log: Path, conf: Mapping[str, str]) -> PlatformError:
     told = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
     if "spark.jars.packages" in conf and "unresolved dependency" in told:
         _, artifact, version = conf["spark.jars.packages"].split(":")

@@ -32,7 +32,8 @@ class Folder:
 
     def open(self, name: str) -> BinaryIO:
         """The file, to be read from its beginning."""
-        return self.filesystem.open_input_stream(f"{self.root}/{name}")
+        stream: BinaryIO = self.filesystem.open_input_stream(f"{self.root}/{name}")
+        return stream
 
     def chunks(self, name: str) -> Iterator[bytes]:
         """The bytes of the file, a piece at a time."""

@@ -18,6 +18,7 @@ import json
 import time
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from spark_profiles import progress
@@ -170,7 +171,7 @@ def _arrived(file: FileRecord, files: Sequence[FileRecord], context: _Upload) ->
         file = _sending(file, files, context)
         try:
             execution = context.datamart.post_execution(
-                str(file.document_import_id), lambda f=file: _verified(f, context), file.bytes
+                str(file.document_import_id), partial(_verified, file, context), file.bytes
             )
         except AmbiguousOutcome:
             found = _unaccounted(file, files, context)
@@ -288,9 +289,7 @@ def _followed(files: list[FileRecord], context: _Upload) -> list[FileRecord]:
         context.sleep(context.poll_every_s)
 
 
-def _looked_at(
-    file: FileRecord, context: _Upload
-) -> tuple[FileRecord, Sequence[RejectedLine]]:
+def _looked_at(file: FileRecord, context: _Upload) -> tuple[FileRecord, Sequence[RejectedLine]]:
     """The file as it stands now, and the lines that were rejected."""
     if file.status is not FileStatus.SENT:
         return file, ()

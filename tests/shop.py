@@ -26,7 +26,10 @@ identifier: {compartment_id: "1606", user_account_id: customer_id}
 profile_keys: {compartment_id: 1606, user_account_id: customer_id}
 sources:
   customers:
-    {table: customers, key: customer_id, time: updated_at, latest_by: [updated_at desc, row_id desc]}
+    table: customers
+    key: customer_id
+    time: updated_at
+    latest_by: [updated_at desc, row_id desc]
   purchases:
     table: purchases
     key: customer_id

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,7 +38,7 @@ def test_every_grain_lies_in_one_file_within_the_limit(grains: list[Grain], limi
 def test_neighbouring_files_would_not_fit_into_one(grains: list[Grain], limit: int) -> None:
     planned = files.plan(grains, max_bytes=limit)
     by_bucket = {(g.operation, g.bucket): g.bytes for g in grains}
-    for left, right in zip(planned, planned[1:], strict=False):
+    for left, right in itertools.pairwise(planned):
         if left.operation == right.operation:
             assert left.bytes + by_bucket[right.operation, right.first_bucket] > limit
 
@@ -48,7 +50,11 @@ def test_the_order_of_the_grains_does_not_matter(grains: list[Grain], random) ->
 
 
 def test_names_count_the_files_of_each_operation() -> None:
-    grains = [Grain("UPSERT", 1, 1, 60, 60), Grain("UPSERT", 2, 1, 60, 60), Grain("DELETE", 1, 1, 10, 10)]
+    grains = [
+        Grain("UPSERT", 1, 1, 60, 60),
+        Grain("UPSERT", 2, 1, 60, 60),
+        Grain("DELETE", 1, 1, 10, 10),
+    ]
     assert [f.path for f in files.plan(grains, max_bytes=100)] == [
         "operation=UPSERT/profiles-00001-of-00002.ndjson",
         "operation=UPSERT/profiles-00002-of-00002.ndjson",

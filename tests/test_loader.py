@@ -108,7 +108,12 @@ def test_a_missing_file_is_one_clear_error(tmp_path: Path) -> None:
 
 def test_the_hash_ignores_layout_and_comments_and_sees_every_choice() -> None:
     base = loader.parse_yaml(GOOD).definition_hash
-    assert loader.parse_yaml("# a comment\n" + GOOD.replace("{value: first_name}", "\n    value: first_name")).definition_hash == base
+    assert (
+        loader.parse_yaml(
+            "# a comment\n" + GOOD.replace("{value: first_name}", "\n    value: first_name")
+        ).definition_hash
+        == base
+    )
     for old, new in [
         ("30d", "31d"),
         ("Europe/Paris", "UTC"),

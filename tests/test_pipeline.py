@@ -128,7 +128,9 @@ def test_every_row_goes_somewhere_and_is_counted_there(spark: SparkSession) -> N
 
 
 def test_an_accept_rule_refuses_by_its_name_and_null_is_not_accepted(spark: SparkSession) -> None:
-    rule = "latest_by: [updated_at desc, row_id desc], accept: {has_email: \"email like '%@%'\"}"
+    rule = (
+        "latest_by: [updated_at desc, row_id desc]\n    accept: {has_email: \"email like '%@%'\"}"
+    )
     planned = plan(
         spark,
         shop.customers(
@@ -159,7 +161,9 @@ def test_lines_do_not_depend_on_order_or_partitions(spark: SparkSession, partiti
             shop.customers(spark, *people[::step]).repartition(partitions),
             shop.purchases(spark, *rows[::step]).repartition(partitions),
         )
-        return sorted(r["line"] for r in planned.lines.select(commands.text().alias("line")).collect())
+        return sorted(
+            r["line"] for r in planned.lines.select(commands.text().alias("line")).collect()
+        )
 
     assert lines(1) == lines(-1)
     assert len(lines(1)) == 7
@@ -167,13 +171,13 @@ def test_lines_do_not_depend_on_order_or_partitions(spark: SparkSession, partiti
 
 def test_a_deliverable_user_needs_an_identifier(spark: SparkSession) -> None:
     by_email = shop.definition(
-        **{'{compartment_id: "1606", user_account_id: customer_id}\nprofile_keys': "{email_hash: email}\nprofile_keys"}
+        **{
+            'identifier: {compartment_id: "1606", user_account_id: customer_id}': "identifier: {email_hash: email}"
+        }
     )
     planned = plan(
         spark,
-        shop.customers(
-            spark, {"email": " Ada@Example.org "}, {"customer_id": "c2", "email": " "}
-        ),
+        shop.customers(spark, {"email": " Ada@Example.org "}, {"customer_id": "c2", "email": " "}),
         shop.purchases(spark, {}),
         definition=by_email,
     )
@@ -252,6 +256,6 @@ def test_the_plan_has_one_scan_and_one_exchange_a_source_whatever_the_windows(
     many = ", ".join(f"{days}d" for days in range(1, 20))
     for windows in ("lifetime", f"lifetime, {many}"):
         planned = plan(spark, *tables, definition=shop.definition(**{"30d, lifetime": windows}))
-        text = planned.wanted._jdf.queryExecution().executedPlan().toString()  # noqa: SLF001
+        text = planned.wanted._jdf.queryExecution().executedPlan().toString()
         # Top categories read their source a second time; they are the one exception so far.
-        assert (text.count("FileScan"), text.count("Exchange")) == (3, 3)
+        assert (text.count("FileScan"), text.count("Exchange hashpartitioning")) == (3, 3)

@@ -44,7 +44,7 @@ def expected_purchases(
     series = _hypergeometric(p.r + x, p.b + x, p.a + p.b + x - 1, horizon / (base + horizon))
     shrunk = 1 - (base / (base + horizon)) ** (p.r + x) * series
     scale = (p.a + p.b + x - 1) / (p.a - 1)
-    return scale * shrunk / (1 + _odds_of_having_left(p, x, recency, age))
+    return float(scale * shrunk / (1 + _odds_of_having_left(p, x, recency, age)))
 
 
 def _odds_of_having_left(p: Parameters, frequency: int, recency: float, age: float) -> float:

@@ -89,9 +89,7 @@ def tell(output: Path, *, listener: Listener) -> Story:
     listener(Event("start", "the shop's tables of both days, and Spark"))
     quick = {"spark.driver.extraJavaOptions": "-XX:+UseSerialGC"}
     with ThreadPoolExecutor() as pool:
-        exported = [
-            pool.submit(tables.write_tables, _raw(output, day), as_of=day) for day in DAYS
-        ]
+        exported = [pool.submit(tables.write_tables, _raw(output, day), as_of=day) for day in DAYS]
         spark = session.local_session("spark-profiles demo", settings=quick)
         for export in exported:
             export.result()

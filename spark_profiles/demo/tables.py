@@ -181,18 +181,20 @@ def _customers(
             spent[customer] = spent.get(customer, 0.0) + float(purchase.amount)
     for number, (customer, since) in enumerate(people.items()):
         dice = _dice(seed, "customers", customer)
-        spaced = f" {customer} " if dice.random() < 0.02 else customer  # noqa: PLR2004
+        spaced = f" {customer} " if dice.random() < 0.02 else customer
         first = (spaced, _instant(since, dice), number * 10)
         about = _about(customer, since, dice, spent.get(customer, 0.0))
         updated_on = _last_update(customer, since, as_of, seed)
         if updated_on is None:
             export.add("good", (*first, *about))
-            if dice.random() < 0.01:  # noqa: PLR2004  the same instant: row_id decides
+            if dice.random() < 0.01:
                 export.add("duplicates", (spaced, first[1], number * 10 - 1, "Former", *about[1:]))
             continue
         later = _dice(seed, "update", customer, updated_on)
         moved = _about(customer, since, later, spent.get(customer, 0.0))
-        export.add("good", (spaced, _instant(updated_on, later), number * 10 + 1, *about[:2], *moved[2:]))
+        export.add(
+            "good", (spaced, _instant(updated_on, later), number * 10 + 1, *about[:2], *moved[2:])
+        )
         export.add("duplicates", (*first, *about))
     _add_dirty_customers(export, people, as_of, seed)
     return export
@@ -211,7 +213,7 @@ def _about(customer: str, since: date, dice: random.Random, spent: float) -> tup
     given, family = dice.choice(_GIVEN), dice.choice(_FAMILY)
     city, country, language = dice.choice(_PLACES)
     email = f"{customer.lower()}@example.org"
-    if dice.random() < 0.1:  # noqa: PLR2004
+    if dice.random() < 0.1:
         email = f" {email.upper()} "
     unusable = dice.choice(_UNUSABLE_EMAILS)
     born = date(1930, 1, 1) + timedelta(days=dice.randrange(20_000))
@@ -219,14 +221,14 @@ def _about(customer: str, since: date, dice: random.Random, spent: float) -> tup
     return (
         dice.choice((given, given.upper(), f" {given}")),
         family,
-        unusable if dice.random() < 0.06 else email,  # noqa: PLR2004
+        unusable if dice.random() < 0.06 else email,
         dice.choice(("M", "F", "f", None)),
-        born.isoformat() if dice.random() < 0.97 else dice.choice(("unknown", "31/12/1965")),  # noqa: PLR2004
+        born.isoformat() if dice.random() < 0.97 else dice.choice(("unknown", "31/12/1965")),
         city,
         country,
         language,
         status,
-        str(int(spent)) if dice.random() < 0.98 else dice.choice(("n/a", "12,5")),  # noqa: PLR2004
+        str(int(spent)) if dice.random() < 0.98 else dice.choice(("n/a", "12,5")),
         dice.choice(("A", "B", "C", "D")),
         since,
     )
@@ -238,7 +240,7 @@ def _add_dirty_customers(
     dice = _dice(seed, "dirty customers")
     about = _about("00000", as_of, dice, 0.0)
     for number in range(60):
-        key = None if number < 40 else "   "  # noqa: PLR2004
+        key = None if number < 40 else "   "
         row = (key, _instant(date(1998, 1, 1), dice), -1 - number, *about)
         export.add("unusable", row)
     for number, customer in enumerate(dice.sample(sorted(people), 30)):
@@ -261,10 +263,10 @@ def _purchases(
     for number, purchase in enumerate(dice.sample(before, 112)):
         _, customer, on, quantity, amount = _row(purchase)
         made_up = _FIRST_DIRTY_ID + number
-        if number < 50:  # noqa: PLR2004
+        if number < 50:
             key = dice.choice((None, "", "  "))
             export.add("unusable", (made_up, key, on, quantity, amount))
-        elif number < 100:  # noqa: PLR2004
+        elif number < 100:
             export.add("orphans", (made_up, f"X{number}", on, quantity, amount))
         else:
             text = dice.choice(("n/a", "12,50"))
@@ -293,7 +295,7 @@ def _newsletters(
     export = _export("newsletters")
     for customer in _everyone(log, people):
         dice = _dice(seed, "newsletters", customer)
-        if dice.random() < 0.4:  # noqa: PLR2004
+        if dice.random() < 0.4:
             continue
         for letter in dice.sample(_NEWSLETTERS, dice.randint(1, 2)):
             day = date(1997, 4, 1) + timedelta(days=dice.randrange(500))
@@ -301,7 +303,7 @@ def _newsletters(
                 customer,
                 _instant(day, dice),
                 letter,
-                dice.random() < 0.7,  # noqa: PLR2004
+                dice.random() < 0.7,
                 dice.choice(("DAILY", "WEEKLY", "MONTHLY")),
             )
             if day < as_of:
@@ -318,15 +320,13 @@ def _consents(
         for purpose in _PURPOSES:
             for _ in range(dice.choice((0, 1, 1, 2))):
                 day = date(1997, 4, 1) + timedelta(days=dice.randrange(500))
-                row = (customer, purpose, dice.random() < 0.6, _instant(day, dice))  # noqa: PLR2004
+                row = (customer, purpose, dice.random() < 0.6, _instant(day, dice))
                 if day < as_of:
                     export.add("good" if customer in people else "orphans", row)
     return export
 
 
-def _scores(
-    log: Sequence[Purchase], people: Mapping[str, date], as_of: date, seed: int
-) -> _Export:
+def _scores(log: Sequence[Purchase], people: Mapping[str, date], as_of: date, seed: int) -> _Export:
     """Both scores of the last two weekly scorings, from the real purchases known at each."""
     export = _export("scores")
     last_sunday = as_of - timedelta(days=as_of.isoweekday() % 7 or 7)
@@ -338,7 +338,7 @@ def _scores(
         for customer, bought in days.items():
             for model, score in _scored(bought, sunday):
                 kind = "good" if customer in people else "orphans"
-                if _dice(seed, "nan", customer, model).random() < 0.0005:  # noqa: PLR2004
+                if _dice(seed, "nan", customer, model).random() < 0.0005:
                     kind, score = "unusable", float("nan")  # noqa: PLW2901
                 export.add(kind, (customer, model, score, at))
     return export

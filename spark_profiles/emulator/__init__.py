@@ -1,1 +1,1 @@
-"""A bulk-import API on loopback, with a stored datamart: to try, test and trust without the platform."""
+"""A bulk-import API on loopback, with a stored datamart, to try everything without the platform."""

@@ -99,7 +99,7 @@ class Api:
         async def guarded(scope: Message, receive: Receive, send: Send) -> None:
             refusal = self._refusal(scope) if scope["type"] == "http" else None
             if refusal is not None:
-                await refusal(scope, receive, send)  # type: ignore[arg-type]
+                await refusal(scope, receive, send)
             else:
                 await app(scope, receive, send)
 
@@ -173,9 +173,7 @@ class Api:
         except BaseException:
             body.unlink(missing_ok=True)
             raise
-        number = self._store.create_execution(
-            request.path_params["datamart"], resource["id"], body
-        )
+        number = self._store.create_execution(request.path_params["datamart"], resource["id"], body)
         if self._faults.take("lose_answers"):
             return _Broken()
         return _ok(self._resource(request, number))

@@ -47,9 +47,11 @@ def identifier(command: Json, behaviour: Behaviour) -> Identifier:
     if command.get("user_account_id") is not None:
         compartment = command.get("compartment_id") or behaviour.default_compartment
         found.append(Identifier("account", f"{compartment}/{command['user_account_id']}"))
-    for name in ("email_hash", "user_agent_id"):
-        if command.get(name) is not None:
-            found.append(Identifier(name, str(command[name])))
+    found += [
+        Identifier(name, str(command[name]))
+        for name in ("email_hash", "user_agent_id")
+        if command.get(name) is not None
+    ]
     if len(found) != 1:
         message = f"{len(found)} identifiers; exactly one is needed"
         raise Rejected(message)
@@ -119,8 +121,10 @@ def merged(before: Json, sent: Json) -> Json:
     after = dict(before)
     for name, value in sent.items():
         old = before.get(name)
-        is_deep = isinstance(old, dict) and isinstance(value, dict)
-        after[name] = merged(old, value) if is_deep else value
+        if isinstance(old, dict) and isinstance(value, dict):
+            after[name] = merged(old, value)
+        else:
+            after[name] = value
     return after
 
 

@@ -64,7 +64,7 @@ def running(
     datamart = Store(store, behaviour=behaviour)
     faults = Faults()
     api = Api(datamart, token=token, faults=faults)
-    config = uvicorn.Config(api.application(), log_level="critical", lifespan="off")  # type: ignore[arg-type]
+    config = uvicorn.Config(api.application(), log_level="critical", lifespan="off")
     server = uvicorn.Server(config)
     stopping = threading.Event()
     threads = [

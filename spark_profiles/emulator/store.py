@@ -162,7 +162,8 @@ class Store:
     def next_pending(self) -> int | None:
         """The oldest execution that waits."""
         rows = self._all("SELECT min(id) AS id FROM executions WHERE status=?", PENDING)
-        return rows[0]["id"]
+        number: int | None = rows[0]["id"]
+        return number
 
     def start(self, number: int) -> bool:
         """Mark a pending execution as running; False when it was cancelled meanwhile."""
@@ -274,7 +275,8 @@ class Store:
         if not points:
             return None
         found = self._all(
-            "SELECT payload FROM profiles WHERE datamart=? AND point=? ORDER BY compartment, account",
+            "SELECT payload FROM profiles WHERE datamart=? AND point=?"
+            " ORDER BY compartment, account",
             datamart, points[0],
         )  # fmt: skip
         return [json.loads(row["payload"]) for row in found]
