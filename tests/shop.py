@@ -60,7 +60,7 @@ def definition(**replaced: str) -> Definition:
         if old not in text:
             message = f"{old!r} is not in the definition"
             raise ValueError(message)
-        text = text.replace(old, new)
+        text = text.replace(old, new, 1)
     return loader.parse_yaml(text)
 
 

@@ -171,9 +171,7 @@ def test_lines_do_not_depend_on_order_or_partitions(spark: SparkSession, partiti
 
 def test_a_deliverable_user_needs_an_identifier(spark: SparkSession) -> None:
     by_email = shop.definition(
-        **{
-            'identifier: {compartment_id: "1606", user_account_id: customer_id}': "identifier: {email_hash: email}"
-        }
+        **{'{compartment_id: "1606", user_account_id: customer_id}': "{email_hash: email}"}
     )
     planned = plan(
         spark,

@@ -1,0 +1,124 @@
+"""The structure, kept true: imports point one way, lazy modules start nothing, names are listed."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import spark_profiles
+
+PACKAGE = Path(spark_profiles.__file__).parent
+MODULES = sorted(PACKAGE.glob("*.py"))
+
+VALUES = {"errors", "progress", "windows", "definition", "schemas", "states"}
+# Module -> what of ours it may import. Stages meet only in `pipeline`, effects only in `run`.
+ALLOWED = {
+    "errors": set(),
+    "progress": set(),
+    "windows": set(),
+    "schemas": set(),
+    "states": {"errors"},
+    "definition": {"windows"},
+    "loader": {"definition", "errors"},
+    "values": {"definition"},
+    "expressions": {"errors"},
+    "columns": set(),
+    "stores": {"errors"},
+    "guard": {"errors"},
+    "sources": {"definition", "errors"},
+    "conform": {"columns", "expressions", "definition"},
+    "aggregates": {"columns", "expressions", "windows", "values", "definition", "errors"},
+    "profiles": {"columns", "expressions", "values", "definition", "errors"},
+    "changes": {"schemas"},
+    "commands": {"schemas"},
+    "files": {"commands", "schemas", "stores", "errors"},
+    "audit": {"schemas", "states", "guard"},
+    "datamart": {"errors"},
+    "upload": {"datamart", "progress", "errors"},
+    "session": {"errors"},
+}
+LAZY = {"conform", "aggregates", "profiles", "changes", "commands", "columns", "expressions"}
+ACTIONS = {
+    "collect", "toPandas", "show", "cache", "persist", "isEmpty", "foreach", "rdd", "checkpoint",
+    "sparkContext", "_jvm", "_jdf", "toLocalIterator", "write", "udf", "pandas_udf", "current_date",
+    "current_timestamp", "now",
+}  # fmt: skip
+NO_SPARK = {"errors", "progress", "windows", "definition", "loader", "values", "schemas", "states",
+            "guard", "stores", "datamart", "upload"}  # fmt: skip
+
+
+def imports(path: Path) -> set[str]:
+    """Full names of the modules that a file imports, with those for types only."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == "spark_profiles":
+            found |= {f"spark_profiles.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+@pytest.mark.parametrize("module", sorted(ALLOWED))
+def test_imports_point_one_way(module: str) -> None:
+    ours = {
+        name.split(".")[1]
+        for name in imports(PACKAGE / f"{module}.py")
+        if name.startswith("spark_profiles.")
+    }
+    assert ours <= ALLOWED[module]
+
+
+def test_every_module_has_its_place() -> None:
+    orders = {"pipeline", "run", "cli", "show", "__init__"}
+    assert {path.stem for path in MODULES} == ALLOWED.keys() | orders
+
+
+@pytest.mark.parametrize("module", sorted(LAZY))
+def test_lazy_modules_start_nothing(module: str) -> None:
+    tree = ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
+    used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    assert not used & ACTIONS
+
+
+@pytest.mark.parametrize("module", sorted(NO_SPARK))
+def test_what_needs_no_spark_does_not_import_it(module: str) -> None:
+    assert not {name for name in imports(PACKAGE / f"{module}.py") if name.startswith("pyspark")}
+
+
+def test_no_module_is_long() -> None:
+    lengths = {path.name: len(path.read_text().splitlines()) for path in PACKAGE.rglob("*.py")}
+    assert max(lengths.values()) <= 400, max(lengths, key=lambda name: lengths[name])
+
+
+def test_functions_fit_a_screen() -> None:
+    long = [
+        f"{path.name}:{node.name}"
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and (node.end_lineno or 0) - node.lineno + 1 > 60
+    ]
+    assert not long
+
+
+def test_the_public_names_are_listed_and_load() -> None:
+    assert spark_profiles.__all__ == sorted(spark_profiles.__all__)
+    for name in spark_profiles.__all__:
+        assert getattr(spark_profiles, name).__name__ == name
+
+
+def test_checking_a_definition_loads_no_spark() -> None:
+    script = (
+        "import sys, spark_profiles as sp; sp.load_definition('tests/contract.yaml');"
+        "assert not {m for m in sys.modules if m.startswith('pyspark')}"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=PACKAGE.parent, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()
