@@ -104,6 +104,19 @@ def build(
     """
     audit = job.tables()
     history = audit.runs(definition.name)
+    return _build(job, audit, history, definition, as_of, data, tables, accepted)
+
+
+def _build(
+    job: Job,
+    audit: Audit,
+    history: Sequence[Run],
+    definition: Definition,
+    as_of: str,
+    data: str,
+    tables: Mapping[str, DataFrame] | None,
+    accepted: Sequence[str],
+) -> Run:
     _abandon_unsent(job, audit, history)
     job.listener(Event("plan", "reading the sources"))
     plan = pipeline.plan(
@@ -144,11 +157,13 @@ def run(
 ) -> Run:
     """Settle what is open, then build and deliver one run. Arguments as of `build`."""
     audit = job.tables()
-    for former in audit.runs(definition.name):
-        if former.status is RunStatus.UPLOADING:
-            job.listener(Event("settle", f"run {former.run_id} is settled first"))
-            _settle(job, audit, former, datamart)
-    built = build(job, definition, as_of=as_of, data=data, tables=tables, accepted=accepted)
+    history = audit.runs(definition.name)
+    in_flight = [former for former in history if former.status is RunStatus.UPLOADING]
+    for former in in_flight:
+        job.listener(Event("settle", f"run {former.run_id} is settled first"))
+        _settle(job, audit, former, datamart)
+    history = audit.runs(definition.name) if in_flight else history
+    built = _build(job, audit, history, definition, as_of, data, tables, accepted)
     return _deliver(job, audit, built, datamart)
 
 

@@ -111,7 +111,7 @@ def local_session(
     conf = {
         **_ONE_MACHINE,
         "spark.driver.memory": memory,
-        "spark.sql.shuffle.partitions": str(2 * (os.cpu_count() or 1)),
+        "spark.sql.shuffle.partitions": str(os.cpu_count() or 2),
         "spark.sql.warehouse.dir": str(scratch / "warehouse"),
         **_jars(cache),
         **(settings or {}),

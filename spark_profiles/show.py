@@ -165,7 +165,11 @@ def story(told: Story) -> None:
     for day in told.days:
         _results.rule(f"[bold]as of {day.as_of}", align="left")
         run(day.run, as_json=False)
-        reasons = ", ".join(f"{source} {reason} {n:,}" for source, reason, n in day.refused)
+        reasons = ", ".join(
+            f"{source} {reason} {n:,}"
+            for run_id, source, reason, n in told.refused
+            if run_id == day.run.run_id
+        )
         _results.print(f"refused  {reasons}", markup=False, soft_wrap=True)
         seconds = ", ".join(f"{step} {taken:.1f}" for step, taken in day.seconds)
         _results.print(f"seconds  {seconds}", markup=False, soft_wrap=True)

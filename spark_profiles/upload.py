@@ -146,8 +146,6 @@ def upload(
         listener(Event("upload", file.name, position, len(known), "files"))
         if file.status in (FileStatus.WRITTEN, FileStatus.SENDING):
             known[position] = _arrived(file, known, context)
-    # The last arrival is not on record yet: see `_sending`.
-    journal.record(known)
     return tuple(_followed(known, context))
 
 
@@ -270,23 +268,25 @@ def _followed(files: list[FileRecord], context: _Upload) -> list[FileRecord]:
         UnavailableError: the deadline passed before.
     """
     begun = context.clock()
-    while True:
-        looked_at = [_looked_at(file, context) for file in files]
-        ended = [now for now, _ in looked_at if now not in files]
-        if ended:
-            context.journal.record(ended, [line for _, lines in looked_at for line in lines])
-        files = [now for now, _ in looked_at]
+    is_on_record = False  # the last arrival is not: see `_sending`
+    while any(file.status not in FINAL for file in files):
         done = sum(file.status in FINAL for file in files)
         context.listener(Event("poll", "waiting for the platform", done, len(files), "files"))
-        if done == len(files):
-            return files
-        if context.clock() - begun > context.deadline_s:
+        context.sleep(context.poll_every_s)
+        looked_at = [_looked_at(file, context) for file in files]
+        after = [file for file, _ in looked_at]
+        if after != files or not is_on_record:
+            context.journal.record(after, [line for _, lines in looked_at for line in lines])
+            is_on_record = True
+        files = after
+        pending = sum(file.status not in FINAL for file in files)
+        if pending and context.clock() - begun > context.deadline_s:
             problem = Problem(
-                "executions", f"{len(files) - done} not ended", "", "the same command continues"
+                "executions", f"{pending} not ended", "", "the same command continues"
             )
             message = "The platform did not finish in time"
             raise UnavailableError(message, problem)
-        context.sleep(context.poll_every_s)
+    return files
 
 
 def _looked_at(file: FileRecord, context: _Upload) -> tuple[FileRecord, Sequence[RejectedLine]]:

@@ -85,7 +85,9 @@ def test_a_day_changes_only_what_happened_on_it(tmp_path: Path) -> None:
         counts = tables.write_tables(tmp_path / str(day), as_of=day)
         read = parquet.read_table(tmp_path / str(day) / "customers").to_pylist()
         assert len(read) == counts["customers"].rows
-        rows[day] = {row["customer_id"].strip() for row in read if (row["customer_id"] or "").strip()}
+        rows[day] = {
+            row["customer_id"].strip() for row in read if (row["customer_id"] or "").strip()
+        }
     first, second = rows.values()
     assert len(second - first) == 15
     assert len(first - second) == 12

@@ -13,7 +13,9 @@ def counts(rows: int, refused: int = 0) -> SourceCounts:
     return SourceCounts("crm", rows, rows - refused, refused, 0, 0, 0)
 
 
-def names(now: SourceCounts, before: SourceCounts, gone: int = 0, delivered: int = 100) -> list[str]:
+def names(
+    now: SourceCounts, before: SourceCounts, gone: int = 0, delivered: int = 100
+) -> list[str]:
     found = guard.trips([now], [before], gone=gone, delivered=delivered, limits=Limits())
     return [trip.name for trip in found]
 

@@ -64,8 +64,7 @@ class Shop:
     def names(self) -> dict[str, str]:
         """What the platform holds: account -> first name."""
         return {
-            account: profile["firstname"]
-            for _, account, profile in self.emulator.store.profiles()
+            account: profile["firstname"] for _, account, profile in self.emulator.store.profiles()
         }
 
     def table(self, name: str) -> list[dict[str, Any]]:
@@ -92,7 +91,11 @@ def test_two_days_and_a_repetition(a_shop: Shop) -> None:
         RunStatus.CONFIRMED, 8, 8, 8,
     )  # fmt: skip
 
-    second_day = [*PEOPLE[1:7], {**PEOPLE[7], "first_name": "Eve"}, {"customer_id": "c9", "first_name": "Neo"}]
+    second_day = [
+        *PEOPLE[1:7],
+        {**PEOPLE[7], "first_name": "Eve"},
+        {"customer_id": "c9", "first_name": "Neo"},
+    ]
     with pytest.raises(GuardError, match="1 of 8 delivered profiles"):  # 12 % of eight people
         a_shop.run(second_day)
     second = a_shop.run(second_day, accepted=["deletes"])
@@ -112,7 +115,9 @@ def test_two_days_and_a_repetition(a_shop: Shop) -> None:
         for count in row["counts"]:
             parts = [count[k] for k in ("used", "refused", "duplicate", "orphan", "after_as_of")]
             assert sum(parts) == count["rows"]
-    delivered = {row["profile_key"]: json.loads(row["payload"]) for row in a_shop.table("delivered")}
+    delivered = {
+        row["profile_key"]: json.loads(row["payload"]) for row in a_shop.table("delivered")
+    }
     held = {account: profile for _, account, profile in a_shop.emulator.store.profiles()}
     assert delivered == held
 

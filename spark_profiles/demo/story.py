@@ -33,16 +33,15 @@ if TYPE_CHECKING:
 DAYS = (date(1998, 4, 1), date(1998, 4, 2))
 DATAMART = "1600"
 # Small on purpose: a first load of 20 MB then shows how files are cut.
-MAX_BYTES = 8_000_000
+MAX_BYTES = 12_000_000
 
 
 @dataclass(frozen=True)
 class Day:
-    """What one day did; `refused` counts refused rows by source and reason."""
+    """What one day did, and the seconds of its steps."""
 
     as_of: date
     run: Run
-    refused: tuple[tuple[str, str, int], ...]
     seconds: tuple[tuple[str, float], ...]
 
 
@@ -52,6 +51,8 @@ class Story:
 
     output: Path
     days: tuple[Day, ...]
+    refused: tuple[tuple[str, str, str, int], ...]
+    """Run, source, reason and number of refused rows."""
     compared: int
 
 
@@ -86,27 +87,32 @@ def tell(output: Path, *, listener: Listener) -> Story:
     """
     _clear(output)
     definition = loader.load_definition(cdnow.folder() / "profiles.yaml")
-    listener(Event("start", "the shop's tables of both days, and Spark"))
+    listener(Event("start", "Spark, the audit tables, and the shop's raw tables"))
     quick = {"spark.driver.extraJavaOptions": "-XX:+UseSerialGC"}
-    with ThreadPoolExecutor() as pool:
-        exported = [pool.submit(tables.write_tables, _raw(output, day), as_of=day) for day in DAYS]
-        spark = session.local_session("spark-profiles demo", settings=quick)
-        for export in exported:
-            export.result()
-    job = run.Job(
-        spark=spark,
-        output=str(output.absolute() / "import"),
-        audit=str(output.absolute() / "audit"),
-        max_bytes=MAX_BYTES,
-    )
     (output / "token").write_text("api:demo", encoding="utf-8")
     token = Token.parse(f"file:{output / 'token'}")
-    with server.running(output / "datamart.sqlite", token="api:demo") as emulator:  # noqa: S106
-        with Datamart(Connection(emulator.url, DATAMART, token)) as client:
-            days = tuple(_day(job, definition, client, output, day, listener) for day in DAYS)
+    with (
+        ThreadPoolExecutor(max_workers=1) as exporter,
+        server.running(output / "datamart.sqlite", token="api:demo") as emulator,  # noqa: S106
+        Datamart(Connection(emulator.url, DATAMART, token)) as client,
+    ):
+        # The exports are made beside the start of Spark, day after day.
+        exports = [exporter.submit(tables.write_tables, _raw(output, d), as_of=d) for d in DAYS]
+        spark = session.local_session("spark-profiles demo", settings=quick)
+        job = run.Job(
+            spark=spark,
+            output=str(output.absolute() / "import"),
+            audit=str(output.absolute() / "audit"),
+            max_bytes=MAX_BYTES,
+        )
+        job.tables()
+        days = []
+        for day, export in zip(DAYS, exports, strict=True):
+            export.result()
+            days.append(_day(job, definition, client, output, day, listener))
         listener(Event("compare", "every profile of the datamart with the wanted one"))
         compared = _compare(spark, definition, str(_raw(output, DAYS[-1])), emulator.store)
-    return Story(output, days, compared)
+        return Story(output, tuple(days), _refused(job), compared)
 
 
 def _day(
@@ -118,20 +124,24 @@ def _day(
     listener: Listener,
 ) -> Day:
     watch = _Stopwatch(listener)
-    watch.listen(Event("settle", f"as of {day}: the audit tables, and former runs"))
+    watch.listen(Event("settle", f"as of {day}: former runs"))
     timed = replace(job, listener=watch.listen)
     done = run.run(timed, definition, client, as_of=str(day), data=str(_raw(output, day)))
     seconds = watch.stop()
-    reasons = (
+    return Day(day, done, seconds)
+
+
+def _refused(job: run.Job) -> tuple[tuple[str, str, str, int], ...]:
+    """How many rows were refused: run, source, reason, rows."""
+    counted = (
         job.tables()
-        .of_run("refused_rows", done.run_id)
-        .select("source", F.explode("reasons").alias("reason"))
-        .groupBy("source", "reason")
+        .read("refused_rows")
+        .select("run_id", "source", F.explode("reasons").alias("reason"))
+        .groupBy("run_id", "source", "reason")
         .count()
-        .orderBy("source", "reason")
-        .collect()
+        .orderBy("run_id", "source", "reason")
     )
-    return Day(day, done, tuple((r["source"], r["reason"], r["count"]) for r in reasons), seconds)
+    return tuple(tuple(row) for row in counted.collect())
 
 
 def _raw(output: Path, day: date) -> Path:
