@@ -10,12 +10,12 @@ import typer
 from rich.console import Console
 
 from spark_profiles import loader, show
+from spark_profiles.datamart import Connection, Datamart, RetryPolicy, Token
 from spark_profiles.errors import DefinitionError, Problem, SparkProfilesError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from spark_profiles.datamart import Datamart
     from spark_profiles.run import Job
 
 app = typer.Typer(
@@ -84,6 +84,7 @@ TokenAt = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
 
 API = "https://api.mediarithmics.com"
+_RETRY = RetryPolicy()
 TOKEN_AT = "env:MEDIARITHMICS_TOKEN"  # noqa: S105  a reference, not a token
 
 
@@ -280,10 +281,7 @@ def _data(data: str | None, definition: Path) -> str:
 
 
 def _datamart(api: str, datamart: str, token: str) -> Datamart:
-    from spark_profiles.datamart import Connection, Token  # noqa: PLC0415
-    from spark_profiles.datamart import Datamart as Client  # noqa: PLC0415
-
-    return Client(Connection(api, datamart, Token.parse(token)))
+    return Datamart(Connection(api, datamart, Token.parse(token)), retry=_RETRY)
 
 
 if __name__ == "__main__":

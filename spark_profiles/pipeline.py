@@ -76,43 +76,54 @@ def plan(
     _check_time_zone(spark)
     instant = _instant(as_of, definition)
     raw = sources.read(spark, definition, data=data, tables=tables)
-    judged = {
-        name: conform.judged(
-            raw[name].rows,
-            _with_identifier_rules(name, source, definition),
-            name=name,
-            is_spine=name == definition.users,
-            as_of=instant,
-            time_zone=definition.time_zone,
-        )
-        for name, source in definition.sources.items()
-    }
+    judged = _judged(raw, definition, instant)
     users = judged[definition.users].accepted
-    aggregated = [
-        aggregates.compute(
-            judged[name].accepted,
-            definition.sources[name],
-            wanted,
-            as_of=instant,
-            time_zone=definition.time_zone,
-        )
-        for name, wanted in values.aggregated_values(definition).items()
-    ]
-    assembled = profiles.assemble(definition, users, aggregated)
-    payloads = commands.payloads(assembled)
+    assembled = profiles.assemble(definition, users, _aggregated(judged, definition, instant))
+    wanted = commands.payloads(assembled)
     known = spark.createDataFrame([], schemas.DELIVERED) if delivered is None else delivered
-    changed = changes.between(known, payloads)
+    changed = changes.between(known, wanted)
     return Plan(
         definition=definition,
         as_of=instant,
         tables=raw,
         profiles=assembled.withColumnRenamed("sp_key", "profile_key"),
-        wanted=payloads,
+        wanted=wanted,
         changes=changed,
         lines=commands.lines(changed),
         refused=conform.union([source.refused for source in judged.values()]),
         counts=conform.counts(list(judged.values()), users),
     )
+
+
+def _judged(
+    raw: Mapping[str, RawTable], definition: Definition, as_of: datetime
+) -> dict[str, conform.Judged]:
+    return {
+        name: conform.judged(
+            raw[name].rows,
+            _with_identifier_rules(name, source, definition),
+            name=name,
+            is_spine=name == definition.users,
+            as_of=as_of,
+            time_zone=definition.time_zone,
+        )
+        for name, source in definition.sources.items()
+    }
+
+
+def _aggregated(
+    judged: Mapping[str, conform.Judged], definition: Definition, as_of: datetime
+) -> list[DataFrame]:
+    return [
+        aggregates.compute(
+            judged[name].accepted,
+            definition.sources[name],
+            wanted,
+            as_of=as_of,
+            time_zone=definition.time_zone,
+        )
+        for name, wanted in values.aggregated_values(definition).items()
+    ]
 
 
 def _with_identifier_rules(name: str, source: Source, definition: Definition) -> Source:
