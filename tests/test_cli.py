@@ -161,14 +161,13 @@ def test_an_api_that_refuses_or_does_not_answer_is_8_or_7_and_can_be_continued(
     monkeypatch.setenv("RIGHT", "api:right")
     monkeypatch.setattr(cli, "_RETRY", cli.RetryPolicy(attempts=2, first_wait_s=0.01))
     places = ("--output", tmp_path / "import", "--audit", tmp_path / "audit")
+    assert run(capsys, "build", definition, "--as-of", shop.AS_OF, *places)[0] == 0
     with server.running(tmp_path / "d.sqlite", token="api:right") as emulator:
-        api = ("--api", emulator.url, "--datamart", "1500")
-        arguments = ("run", definition, "--as-of", shop.AS_OF, *places)
-        code, _, err = run(capsys, *arguments, *api, "--token", "env:WRONG")
-        assert (code, "401" in err) == (8, True)
-        nowhere = ("--api", "http://127.0.0.1:9", "--datamart", "1500", "--token", "env:RIGHT")
-        assert run(capsys, *arguments, *nowhere)[0] == 7
-        code, out, _ = run(capsys, *arguments, *api, "--token", "env:RIGHT", "--json")
+        upload = ("upload", "shop", "--audit", tmp_path / "audit", "--datamart", "1500", "--api")
+        code, _, err = run(capsys, *upload, emulator.url, "--token", "env:WRONG")
+        assert (code, "401" in err, "api:wrong" in err) == (8, True, False)
+        assert run(capsys, *upload, "http://127.0.0.1:9", "--token", "env:RIGHT")[0] == 7
+        code, out, _ = run(capsys, *upload, emulator.url, "--token", "env:RIGHT", "--json")
         assert (code, json.loads(out)["status"]) == (0, "confirmed")
         assert len(list(emulator.store.profiles())) == 20
     code, out, _ = run(capsys, "status", "--audit", tmp_path / "audit")
