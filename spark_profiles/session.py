@@ -11,7 +11,6 @@ import contextlib
 import os
 import re
 import shutil
-import stat
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spark_profiles import jdk
 from spark_profiles.errors import PlatformError, Problem
 
 if TYPE_CHECKING:
@@ -27,19 +27,6 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 OLDEST_JAVA = 17
-
-# Spark 4's launcher asks for a module that the trimmed JDK of PyPI lacks and nothing here needs.
-_JAVA_WITHOUT_VECTOR = """\
-#!/bin/sh
-for argument do
-  shift
-  case "$argument" in
-    --add-modules=jdk.incubator.vector) ;;
-    *) set -- "$@" "$argument" ;;
-  esac
-done
-exec "{java}" "$@"
-"""
 
 _QUIET_LOG = """\
 rootLogger.level = error
@@ -166,7 +153,7 @@ def find_java(cache: Path) -> Path:
         )
         message = "Spark needs Java"
         raise PlatformError(message, problem) from None
-    return _wrapped_jdk(Path(JAVA_HOME), cache)
+    return jdk.wrapped(Path(JAVA_HOME), cache)
 
 
 def delta_coordinates(spark_version: str, delta_version: str) -> str:
@@ -228,16 +215,6 @@ def _java_version(java: Path) -> int | None:
         return None
     match = re.search(r'version "(?:1\.)?(\d+)', told)
     return int(match[1]) if match else None
-
-
-def _wrapped_jdk(home: Path, cache: Path) -> Path:
-    """A JAVA_HOME like `home` whose `java` leaves out the module that it lacks."""
-    wrapper = cache / "jdk"
-    (wrapper / "bin").mkdir(parents=True, exist_ok=True)
-    java = wrapper / "bin" / "java"
-    java.write_text(_JAVA_WITHOUT_VECTOR.format(java=home / "bin" / "java"), encoding="utf-8")
-    java.chmod(java.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
-    return wrapper
 
 
 def _not_started(log: Path, conf: Mapping[str, str]) -> PlatformError:

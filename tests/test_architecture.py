@@ -39,7 +39,8 @@ ALLOWED = {
     "audit": {"schemas", "states", "guard"},
     "datamart": {"errors"},
     "upload": {"datamart", "progress", "errors"},
-    "session": {"errors"},
+    "session": {"errors", "jdk"},
+    "jdk": set(),
 }
 LAZY = {"conform", "aggregates", "profiles", "changes", "commands", "columns", "expressions"}
 ACTIONS = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import shop
 
-from spark_profiles import cli, session
+from spark_profiles import cli, jdk, session
 from spark_profiles.emulator import server
 from spark_profiles.errors import PlatformError
 
@@ -124,12 +125,37 @@ def test_the_wrapped_jdk_drops_the_one_module_it_lacks(tmp_path: Path) -> None:
     java.parent.mkdir(parents=True)
     java.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     java.chmod(0o755)
-    wrapped = session._wrapped_jdk(tmp_path / "jdk", tmp_path / "cache")
+    wrapped = jdk.wrapped(tmp_path / "jdk", tmp_path / "cache")
     arguments = ["-Xmx1g", "--add-modules=jdk.incubator.vector", "-Da=b c", "Main", ""]
     done = subprocess.run(
         [str(wrapped / "bin" / "java"), *arguments], capture_output=True, text=True, check=True
     )
-    assert done.stdout.split("\n")[:-1] == ["-Xmx1g", "-Da=b c", "Main", ""]
+    told = done.stdout.split("\n")[:-1]
+    assert [one for one in told if "trustStore" not in one] == ["-Xmx1g", "-Da=b c", "Main", ""]
+
+
+def test_java_reads_the_list_of_authorities(tmp_path: Path) -> None:
+    """The store is written by us and read by the JDK's own tool."""
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test"]
+    pem = tmp_path / "one.pem"
+    subprocess.run(
+        [*made, "-keyout", "/dev/null", "-out", str(pem)], check=True, capture_output=True
+    )
+    der = ssl.PEM_cert_to_DER_cert(pem.read_text())
+    (tmp_path / "store.jks").write_bytes(jdk.trust_store([der, der]))
+    keytool = session.find_java(tmp_path) / "bin" / "keytool"
+    if not keytool.exists():
+        pytest.skip("the JDK of PyPI has no keytool")
+    command = [
+        str(keytool),
+        "-list",
+        "-keystore",
+        str(tmp_path / "store.jks"),
+        "-storepass",
+        "changeit",
+    ]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "2 entries" in listed
 
 
 def test_an_occupied_port_is_5(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
