@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pyspark.errors import AnalysisException, PySparkException
+from pyspark.errors import PySparkException
 
 from spark_profiles.errors import Problem, SourceError
 
@@ -47,20 +48,27 @@ def read(
     """
     given = tables or {}
     problems: list[Problem] = []
-    found = {}
     for name in given.keys() - definition.sources.keys():
         known = ", ".join(definition.sources)
         problems.append(Problem(f"tables[{name!r}]", "no such source", f"one of {known}"))
-    for name, source in definition.sources.items():
+
+    def attempt(item: tuple[str, Source]) -> RawTable | Problem:
+        name, source = item
         try:
-            found[name] = _read(spark, name, source, data, given.get(name))
-            _ = found[name].rows.schema  # Connect looks for a table only when asked for its schema
-        except (AnalysisException, PySparkException) as error:
-            problems.append(_missing(name, source, data, error))
+            table = _read(spark, name, source, data, given.get(name))
+            _ = table.rows.schema  # Connect looks for a table only when asked for its schema
+        except PySparkException as error:
+            return _missing(name, source, data, error)
+        return table
+
+    # Side by side: with many sources, looking at their files is what takes the time.
+    with ThreadPoolExecutor() as pool:
+        outcomes = list(pool.map(attempt, definition.sources.items()))
+    problems += [outcome for outcome in outcomes if isinstance(outcome, Problem)]
     if problems:
         message = "Sources are missing or cannot be read; nothing was written"
         raise SourceError(message, *problems)
-    return found
+    return {table.name: table for table in outcomes if isinstance(table, RawTable)}
 
 
 def _read(
