@@ -16,6 +16,7 @@ import pytest
 import shop
 
 from spark_profiles import cli, jdk, session
+from spark_profiles.cli import options
 from spark_profiles.emulator import server
 from spark_profiles.errors import PlatformError
 
@@ -185,7 +186,7 @@ def test_an_api_that_refuses_or_does_not_answer_is_8_or_7_and_can_be_continued(
     definition = write_shop(spark, tmp_path)
     monkeypatch.setenv("WRONG", "api:wrong")
     monkeypatch.setenv("RIGHT", "api:right")
-    monkeypatch.setattr(cli, "_RETRY", cli.RetryPolicy(attempts=2, first_wait_s=0.01))
+    monkeypatch.setattr(options, "RETRY", options.RetryPolicy(attempts=2, first_wait_s=0.01))
     places = ("--output", tmp_path / "import", "--audit", tmp_path / "audit")
     assert run(capsys, "build", definition, "--as-of", shop.AS_OF, *places)[0] == 0
     with server.running(tmp_path / "d.sqlite", token="api:right") as emulator:
