@@ -65,7 +65,7 @@ def judged(
     """Every row of the source, typed, keyed, timed and judged."""
     place = f"sources.{name}"
     types = expressions.types_of(raw, _checked_expressions(place, source))
-    typed = raw.withColumns(
+    typed = raw if not source.types else raw.withColumns(
         {column: F.expr(f"try_cast(`{column}` as {to})") for column, to in source.types.items()}
     )
     expressions.types_of(typed, {f"{place}.accept.{n}": c for n, c in source.accept.items()})

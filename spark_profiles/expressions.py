@@ -90,6 +90,7 @@ def _path_pattern(path: str) -> re.Pattern[str]:
 
 
 def _divide_safely(node: exp.Expression) -> exp.Expression:
-    if isinstance(node, exp.Div):
-        return exp.Anonymous(this="try_divide", expressions=[node.this, node.expression])
+    if isinstance(node, exp.Div) and not isinstance(node.expression, exp.Nullif):
+        known = exp.Nullif(this=node.expression, expression=exp.Literal.number(0))
+        return exp.Div(this=node.this, expression=known)
     return node

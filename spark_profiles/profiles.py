@@ -77,6 +77,8 @@ def _absent_counts_are_zero(definition: Definition, rows: DataFrame) -> DataFram
         for value in values
         if value.aggregate.operation in ("count", "count_distinct")
     ]
+    if not counts:
+        return rows
     zero = F.lit(0).cast("bigint")
     return rows.withColumns(
         {name: F.coalesce(F.col(f"`{name}`").cast("bigint"), zero) for name in counts}
