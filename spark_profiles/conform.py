@@ -65,8 +65,12 @@ def judged(
     """Every row of the source, typed, keyed, timed and judged."""
     place = f"sources.{name}"
     types = expressions.types_of(raw, _checked_expressions(place, source))
-    typed = raw if not source.types else raw.withColumns(
-        {column: F.expr(f"try_cast(`{column}` as {to})") for column, to in source.types.items()}
+    typed = (
+        raw
+        if not source.types
+        else raw.withColumns(
+            {column: F.expr(f"try_cast(`{column}` as {to})") for column, to in source.types.items()}
+        )
     )
     expressions.types_of(typed, {f"{place}.accept.{n}": c for n, c in source.accept.items()})
     when = columns.instant(source.time, types[f"{place}.time"], time_zone) if source.time else None

@@ -11,6 +11,7 @@ from spark_profiles.cli.app import app
 def validate(
     definition: options.DefinitionFile,
     data: options.Data = None,
+    engine: options.Engine = "spark",
     *,
     as_json: options.AsJson = False,
 ) -> None:
@@ -19,7 +20,7 @@ def validate(
     if data is not None:
         from spark_profiles import pipeline  # noqa: PLC0415  Spark only where it is needed
 
-        pipeline.plan(options.spark(), loaded, as_of="2000-01-01", data=data)
+        pipeline.plan(options.spark(engine), loaded, as_of="2000-01-01", data=data)
     facts = {
         "definition": loaded.name,
         "definition_hash": loaded.definition_hash,
