@@ -87,7 +87,7 @@ def counts(sources: Sequence[Judged], users: DataFrame) -> DataFrame:
     """Where the rows of each source went; one row is a source, and its figures add up.
 
     `users` has one row per user, with sp_key. Columns: source, rows, used, refused, duplicate,
-    orphan (accepted, but of no user) and after_as_of.
+    orphan (accepted, but of no user), after_as_of, and the newest instant of an accepted row.
     """
     by_key = union([_tallies(source) for source in sources])
     # Users have one row per key; the null key, always refused, meets none.
@@ -103,6 +103,7 @@ def counts(sources: Sequence[Judged], users: DataFrame) -> DataFrame:
             _total(F.col(DUPLICATE)).alias(DUPLICATE),
             _total(F.when(~is_user, F.col(ACCEPTED))).alias("orphan"),
             _total(F.col(AFTER)).alias(AFTER),
+            F.max("newest").alias("newest"),
         )
     )
 
@@ -111,7 +112,8 @@ def _tallies(source: Judged) -> DataFrame:
     """How many rows of each verdict every key has."""
     statuses = (ACCEPTED, REFUSED, DUPLICATE, AFTER)
     tallies = [F.count(F.when(F.col("sp_status") == s, 1)).alias(s) for s in statuses]
-    by_key = source.rows.groupBy("sp_key").agg(F.count("*").alias("n"), *tallies)
+    newest = F.max(F.when(F.col("sp_status") == ACCEPTED, F.col("sp_at"))).alias("newest")
+    by_key = source.rows.groupBy("sp_key").agg(F.count("*").alias("n"), newest, *tallies)
     return by_key.withColumn("source", F.lit(source.name))
 
 

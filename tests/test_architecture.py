@@ -33,12 +33,17 @@ ALLOWED = {
     "conform": {"columns", "expressions", "definition"},
     "aggregates": {"columns", "expressions", "windows", "values", "definition", "errors"},
     "profiles": {"columns", "expressions", "values", "definition", "errors"},
-    "changes": {"schemas"},
+    "changes": {"columns", "schemas"},
     "commands": {"schemas"},
     "files": {"commands", "schemas", "stores", "errors"},
-    "audit": {"schemas", "states", "guard"},
+    "audit": {"schemas", "states", "guard", "slices"},
+    "leases": {"audit", "errors"},
+    "stats": {"guard", "schemas"},
+    "slices": set(),
     "datamart": {"errors"},
     "upload": {"datamart", "progress", "errors"},
+    "attribution": {"slices", "upload"},
+    "journal": {"audit", "slices", "upload"},
     "session": {"errors", "jdk"},
     "jdk": set(),
 }
@@ -49,7 +54,8 @@ ACTIONS = {
     "current_timestamp", "now",
 }  # fmt: skip
 NO_SPARK = {"errors", "progress", "windows", "definition", "loader", "values", "schemas", "states",
-            "guard", "stores", "datamart", "upload"}  # fmt: skip
+            "guard", "stores", "datamart", "upload", "slices", "attribution",
+            "journal"}  # fmt: skip
 
 
 def imports(path: Path) -> set[str]:
@@ -76,7 +82,7 @@ def test_imports_point_one_way(module: str) -> None:
 
 
 def test_every_module_has_its_place() -> None:
-    orders = {"pipeline", "run", "show", "__init__"}
+    orders = {"pipeline", "recording", "settling", "run", "show", "__init__"}
     assert {path.stem for path in MODULES} == ALLOWED.keys() | orders
 
 
