@@ -9,7 +9,7 @@ differs but is not sent is still told, with the reason:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
@@ -18,7 +18,9 @@ from spark_profiles import columns
 from spark_profiles.schemas import CHANGED, GONE, HELD, KEPT, NEW, SAME
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
+    from decimal import Decimal
 
     from pyspark.sql import Column, DataFrame
 
@@ -33,6 +35,10 @@ class Policy:
     """Runs after which a payload that the platform rejects is not sent again."""
     resend_all: bool = False
     """Send every wanted profile, whether it changed or not."""
+    quiet: tuple[str, ...] = ()
+    """Dotted paths of properties that alone are no reason to send a profile."""
+    tolerance: Mapping[str, Decimal] = field(default_factory=dict)
+    """Dotted path of a number -> by how much it may differ from what was delivered."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,10 @@ def between(
         .when(F.col("delivered_hash").isNull(), NEW)
         .otherwise(CHANGED)
     )
+    if policy.quiet or policy.tolerance:
+        texts = F.col("delivered_payload"), F.col("payload")
+        is_like = (F.col("identifier") == F.col("old_identifier")) & ~_differ(*texts, _tree(policy))
+        change = F.when(F.coalesce(is_like & ~is_asked, F.lit(False)), SAME).otherwise(change)
     decided = both.withColumn("change", change)
     properties = _changed_properties(F.col("delivered_payload"), F.col("payload"))
     return decided.select(
@@ -156,3 +166,50 @@ def _changed_properties(before: Column, after: Column) -> Column:
     return F.filter(
         names, lambda name: ~F.element_at(old, name).eqNullSafe(F.element_at(new, name))
     )
+
+
+_Tree = dict[str, "_Tree | Decimal | None"]
+"""Names to what may differ below them: anything (None), or a number by so much."""
+
+
+def _tree(policy: Policy) -> _Tree:
+    tree: _Tree = {}
+    marks = [(path, None) for path in policy.quiet] + list(policy.tolerance.items())
+    for path, mark in marks:
+        *sections, name = path.split(".")
+        node = tree
+        for section in sections:
+            below = node.setdefault(section, {})
+            if not isinstance(below, dict):
+                break  # all of the section may differ
+            node = below
+        else:
+            node[name] = mark
+    return tree
+
+
+def _differ(before: Column, after: Column, tree: _Tree) -> Column:
+    """Whether two JSON objects differ in more than the tree allows; null where one is null."""
+    old, new = (F.from_json(text, "map<string,string>") for text in (before, after))
+    names = F.array_union(F.map_keys(old), F.map_keys(new))
+    others = F.filter(names, lambda name: ~name.isin(*tree))
+    differs = F.exists(
+        others, lambda name: ~F.element_at(old, name).eqNullSafe(F.element_at(new, name))
+    )
+    for name, allowed in tree.items():
+        values = F.element_at(old, name), F.element_at(new, name)
+        if isinstance(allowed, dict):
+            # A section that is there on one side only differs.
+            below = F.coalesce(_differ(*values, allowed), ~values[0].eqNullSafe(values[1]))
+            differs = differs | below
+        elif allowed is not None:
+            differs = differs | ~_is_near(*values, allowed)
+    return differs
+
+
+def _is_near(old: Column, new: Column, allowed: Decimal) -> Column:
+    """Whether two JSON numbers differ by so much at most; both may be missing."""
+    numbers = [value.cast("double").cast("decimal(38,9)") for value in (old, new)]
+    distance = F.abs(numbers[0] - numbers[1])
+    near = distance <= F.lit(allowed).cast("decimal(38,9)")
+    return F.coalesce(near, old.eqNullSafe(new))
