@@ -145,6 +145,14 @@ class Definition(_Model):
 
     name: Name
     time_zone: str
+    week_starts: Literal[
+        "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"
+    ] = "monday"
+    """The first day of a week, for windows and for values that count weeks."""
+    nulls: Literal["omit", "write"] = "omit"
+    """What becomes of missing values, where a property does not say it."""
+    empty_sections: Literal["omit", "write"] = "omit"
+    """What becomes of a section without any value: left out, or written as {}."""
     identifier: Identifier
     profile_keys: ProfileKeys = ProfileKeys()
     sources: dict[Name, Source]
