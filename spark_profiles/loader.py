@@ -12,7 +12,6 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from spark_profiles.definition import (
-    Aggregate,
     Definition,
     Derived,
     Identifier,
@@ -21,6 +20,7 @@ from spark_profiles.definition import (
     Source,
 )
 from spark_profiles.errors import DefinitionError, Problem
+from spark_profiles.operations import Aggregate
 
 Location = tuple[str | int, ...]
 Lines = Mapping[Location, int]
@@ -189,8 +189,7 @@ def _time_problems(definition: Definition, name: str, lines: Lines) -> Iterator[
         source = definition.sources.get(prop.source) if isinstance(prop, Aggregate) else None
         if not isinstance(prop, Aggregate) or source is None or source.time:
             continue
-        asked = "windows" if prop.windows else "max_age" if prop.max_age else prop.operation
-        if asked in ("windows", "max_age", "first", "last", "latest"):
+        if asked := prop.needs_time:
             yield Problem(
                 _where(name, lines, ("profile", *path)),
                 f"{asked} over {prop.source}, which has no time",

@@ -90,7 +90,7 @@ def plan(
         definition=definition,
         as_of=instant,
         tables=raw,
-        profiles=assembled.withColumnRenamed("sp_key", "profile_key"),
+        profiles=assembled.withColumnRenamed("sp_key", "profile_key").drop("payload"),
         wanted=wanted,
         changes=changed,
         lines=commands.lines(changed),
@@ -124,7 +124,7 @@ def _aggregated(
             definition.sources[name],
             wanted,
             as_of=as_of,
-            time_zone=definition.time_zone,
+            days=windows.Calendar(definition.time_zone, definition.week_starts),
         )
         for name, wanted in values.aggregated_values(definition).items()
     ]

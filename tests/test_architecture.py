@@ -14,7 +14,7 @@ import spark_profiles
 PACKAGE = Path(spark_profiles.__file__).parent
 MODULES = sorted(PACKAGE.glob("*.py"))
 
-VALUES = {"errors", "progress", "windows", "definition", "schemas", "states"}
+VALUES = {"errors", "progress", "windows", "operations", "definition", "schemas", "states"}
 # Module -> what of ours it may import. Stages meet only in `pipeline`, effects only in `run`.
 ALLOWED = {
     "errors": set(),
@@ -22,17 +22,44 @@ ALLOWED = {
     "windows": set(),
     "schemas": set(),
     "states": {"errors"},
-    "definition": {"windows"},
-    "loader": {"definition", "errors"},
-    "values": {"definition"},
+    "operations": {"windows"},
+    "definition": {"operations"},
+    "loader": {"definition", "operations", "errors"},
+    "values": {"definition", "operations"},
     "expressions": {"errors"},
     "columns": set(),
     "stores": {"errors"},
     "guard": {"errors"},
     "sources": {"definition", "errors"},
     "conform": {"columns", "expressions", "definition"},
-    "aggregates": {"columns", "expressions", "windows", "values", "definition", "errors"},
-    "profiles": {"columns", "expressions", "values", "definition", "errors"},
+    "arithmetic": set(),
+    "sheets": {"arithmetic", "columns", "definition", "windows"},
+    "folds": {"arithmetic", "operations", "sheets"},
+    "histories": {"arithmetic", "folds", "operations", "sheets", "errors"},
+    "aggregates": {
+        "arithmetic",
+        "expressions",
+        "folds",
+        "histories",
+        "sheets",
+        "windows",
+        "values",
+        "definition",
+        "operations",
+        "errors",
+    },
+    "population": set(),
+    "shapes": set(),
+    "profiles": {
+        "columns",
+        "expressions",
+        "population",
+        "shapes",
+        "values",
+        "definition",
+        "operations",
+        "errors",
+    },
     "changes": {"columns", "schemas"},
     "commands": {"schemas"},
     "files": {"commands", "schemas", "stores", "errors"},
@@ -47,14 +74,28 @@ ALLOWED = {
     "session": {"errors", "jdk"},
     "jdk": set(),
 }
-LAZY = {"conform", "aggregates", "profiles", "changes", "commands", "columns", "expressions"}
+LAZY = {
+    "conform",
+    "arithmetic",
+    "sheets",
+    "folds",
+    "histories",
+    "aggregates",
+    "population",
+    "shapes",
+    "profiles",
+    "changes",
+    "commands",
+    "columns",
+    "expressions",
+}
 ACTIONS = {
     "collect", "toPandas", "show", "cache", "persist", "isEmpty", "foreach", "rdd", "checkpoint",
     "sparkContext", "_jvm", "_jdf", "toLocalIterator", "write", "udf", "pandas_udf", "current_date",
     "current_timestamp", "now",
 }  # fmt: skip
-NO_SPARK = {"errors", "progress", "windows", "definition", "loader", "values", "schemas", "states",
-            "guard", "stores", "datamart", "upload", "slices", "attribution",
+NO_SPARK = {"errors", "progress", "windows", "operations", "definition", "loader", "values",
+            "schemas", "states", "guard", "stores", "datamart", "upload", "slices", "attribution",
             "journal"}  # fmt: skip
 
 
