@@ -12,7 +12,6 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from spark_profiles.definition import (
-    Aggregate,
     Definition,
     Derived,
     Identifier,
@@ -21,6 +20,7 @@ from spark_profiles.definition import (
     Source,
 )
 from spark_profiles.errors import DefinitionError, Problem
+from spark_profiles.operations import Aggregate
 
 Location = tuple[str | int, ...]
 Lines = Mapping[Location, int]

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from spark_profiles import columns, expressions, values
-from spark_profiles.definition import Aggregate, Definition, Derived, OwnValue, Section
+from spark_profiles.definition import Definition, Derived, OwnValue, Section
 from spark_profiles.errors import DefinitionError, Problem
+from spark_profiles.operations import Aggregate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

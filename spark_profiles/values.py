@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from spark_profiles.definition import Aggregate, Definition
+from spark_profiles.operations import Aggregate
+
+if TYPE_CHECKING:
+    from spark_profiles.definition import Definition
 
 LIFETIME = "lifetime"
 

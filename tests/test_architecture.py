@@ -14,7 +14,7 @@ import spark_profiles
 PACKAGE = Path(spark_profiles.__file__).parent
 MODULES = sorted(PACKAGE.glob("*.py"))
 
-VALUES = {"errors", "progress", "windows", "definition", "schemas", "states"}
+VALUES = {"errors", "progress", "windows", "operations", "definition", "schemas", "states"}
 # Module -> what of ours it may import. Stages meet only in `pipeline`, effects only in `run`.
 ALLOWED = {
     "errors": set(),
@@ -22,17 +22,26 @@ ALLOWED = {
     "windows": set(),
     "schemas": set(),
     "states": {"errors"},
-    "definition": {"windows"},
-    "loader": {"definition", "errors"},
-    "values": {"definition"},
+    "operations": {"windows"},
+    "definition": {"operations"},
+    "loader": {"definition", "operations", "errors"},
+    "values": {"definition", "operations"},
     "expressions": {"errors"},
     "columns": set(),
     "stores": {"errors"},
     "guard": {"errors"},
     "sources": {"definition", "errors"},
     "conform": {"columns", "expressions", "definition"},
-    "aggregates": {"columns", "expressions", "windows", "values", "definition", "errors"},
-    "profiles": {"columns", "expressions", "values", "definition", "errors"},
+    "aggregates": {
+        "columns",
+        "expressions",
+        "windows",
+        "values",
+        "definition",
+        "operations",
+        "errors",
+    },
+    "profiles": {"columns", "expressions", "values", "definition", "operations", "errors"},
     "changes": {"schemas"},
     "commands": {"schemas"},
     "files": {"commands", "schemas", "stores", "errors"},
@@ -48,8 +57,8 @@ ACTIONS = {
     "sparkContext", "_jvm", "_jdf", "toLocalIterator", "write", "udf", "pandas_udf", "current_date",
     "current_timestamp", "now",
 }  # fmt: skip
-NO_SPARK = {"errors", "progress", "windows", "definition", "loader", "values", "schemas", "states",
-            "guard", "stores", "datamart", "upload"}  # fmt: skip
+NO_SPARK = {"errors", "progress", "windows", "operations", "definition", "loader", "values",
+            "schemas", "states", "guard", "stores", "datamart", "upload"}  # fmt: skip
 
 
 def imports(path: Path) -> set[str]:
