@@ -22,6 +22,8 @@ class SourceCounts:
     duplicate: int
     orphan: int
     after_as_of: int
+    users: int = 0
+    """Profiles whose first source of users this is; the sum over sources is that of profiles."""
 
     @property
     def adds_up(self) -> bool:

@@ -4,19 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, model_validator
 
 from spark_profiles import windows
-
-Expression = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-"""A Spark SQL expression."""
+from spark_profiles.language import Expression, Measure, Model
 
 
 def _checked_window(name: str) -> str:
@@ -30,10 +21,8 @@ _NAMED = ", ".join(windows.NAMED)
 Window = Annotated[str, BeforeValidator(_checked_window)]
 
 
-class PropertyBase(BaseModel):
+class PropertyBase(Model):
     """What every property may declare."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     default: str | int | float | bool | None = None
     """Written instead of a missing value."""
@@ -66,7 +55,7 @@ class Aggregate(PropertyBase):
     """The categories of which a user has most; most first, ties in the order of their names."""
     k: Annotated[int, Field(ge=1, le=1000)] = 3
     """With `top`: so many categories."""
-    by: Expression = "count(1)"
+    by: Measure = "count(1)"
     """With `top`: an aggregate over the rows of a category."""
 
     @model_validator(mode="after")

@@ -5,14 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pyspark.sql import functions as F
+
 from spark_profiles import (
     aggregates,
     changes,
     commands,
     conform,
+    fit,
+    loader,
     profiles,
     schemas,
     sources,
+    users,
     values,
     windows,
 )
@@ -24,7 +29,8 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame, SparkSession
 
-    from spark_profiles.definition import Definition, Source
+    from spark_profiles.definition import Definition
+    from spark_profiles.loader import Draft
     from spark_profiles.sources import RawTable
 
 
@@ -46,8 +52,10 @@ class Plan:
     """One row a line of the import files, in no order."""
     refused: DataFrame
     """One row a refused source row: source, key, reasons, row."""
+    warnings: DataFrame | None
+    """One row a source and rule that only warns: how many rows break it; None: no such rules."""
     counts: DataFrame
-    """One row a source: rows = used + refused + duplicate + orphan + after_as_of."""
+    """One row a source: rows = used + refused + duplicate + orphan + after_as_of; users."""
 
 
 def plan(
@@ -76,9 +84,13 @@ def plan(
     _check_time_zone(spark)
     instant = _instant(as_of, definition)
     raw = sources.read(spark, definition, data=data, tables=tables)
-    judged = _judged(raw, definition, instant)
-    users = judged[definition.users].accepted
-    assembled = profiles.assemble(definition, users, _aggregated(judged, definition, instant))
+    types = _fitting(loader.checked(definition), raw)
+    judged = _judged(raw, definition, types, instant)
+    spine = users.spine(
+        definition, {name: judged[name].own for name in users.sources(definition)}, types
+    )
+    named = spine.where(F.col("sp_refusal").isNull())
+    assembled = profiles.assemble(definition, named, _aggregated(judged, definition, instant))
     wanted = commands.payloads(assembled)
     known = spark.createDataFrame([], schemas.DELIVERED) if delivered is None else delivered
     changed = changes.between(known, wanted)
@@ -90,20 +102,77 @@ def plan(
         wanted=wanted,
         changes=changed,
         lines=commands.lines(changed),
-        refused=conform.union([source.refused for source in judged.values()]),
-        counts=conform.counts(list(judged.values()), users),
+        refused=_refused(judged, definition, spine),
+        warnings=conform.warnings(list(judged.values())),
+        counts=conform.counts(list(judged.values()), spine, definition.spine),
     )
 
 
+def validate(
+    spark: SparkSession,
+    draft: Draft,
+    *,
+    tables: Mapping[str, DataFrame] | None = None,
+    data: str = ".",
+) -> Definition:
+    """The definition of the draft, which has no problems by itself and fits its tables.
+
+    Args:
+        spark: any session; no job is started but those with which Spark looks at its files.
+        draft: a definition as it was written, right or wrong.
+        tables: DataFrames to use for some sources instead of what the definition names.
+        data: the folder in which relative paths of sources lie.
+
+    Raises:
+        DefinitionError: there are problems; lists all, those of the tables too.
+        SourceError: the definition is right, but source tables are missing; lists all.
+    """
+    definition = draft.definition
+    raw, missing = sources.look(spark, definition, data=data, tables=tables)
+    skip = {problem.where.split(" ", 1)[-1] for problem in draft.problems}
+    checked = fit.check(definition, {n: table.rows for n, table in raw.items()}, skip=skip)
+    found = [p.at(definition.located(p.where)) for p in checked.problems]
+    if not (draft.problems or found) and missing:
+        raise sources.unreadable(missing)
+    located = [problem.at(definition.located(problem.where)) for problem in missing]
+    return draft.whole(*found, *located)
+
+
+def _fitting(draft: Draft, raw: Mapping[str, RawTable]) -> fit.Types:
+    """The types of all expressions.
+
+    Raises:
+        DefinitionError: the definition is inconsistent, or does not fit its tables; lists all.
+    """
+    definition = draft.whole()
+    checked = fit.check(definition, {name: table.rows for name, table in raw.items()})
+    draft.whole(*(p.at(definition.located(p.where)) for p in checked.problems))
+    return checked.types
+
+
+def _refused(
+    judged: Mapping[str, conform.Judged], definition: Definition, spine: DataFrame
+) -> DataFrame:
+    by_row = [source.refused for source in judged.values()]
+    if users.is_certain(definition):
+        return conform.union(by_row)
+    of_users = [judged[name] for name in definition.spine]
+    return conform.union([*by_row, conform.refused_with_users(of_users, users.refused(spine))])
+
+
 def _judged(
-    raw: Mapping[str, RawTable], definition: Definition, as_of: datetime
+    raw: Mapping[str, RawTable],
+    definition: Definition,
+    types: fit.Types,
+    as_of: datetime,
 ) -> dict[str, conform.Judged]:
     return {
         name: conform.judged(
             raw[name].rows,
-            _with_identifier_rules(name, source, definition),
+            source,
+            types[name],
             name=name,
-            is_spine=name == definition.users,
+            is_spine=name in definition.spine,
             as_of=as_of,
             time_zone=definition.time_zone,
         )
@@ -124,19 +193,6 @@ def _aggregated(
         )
         for name, wanted in values.aggregated_values(definition).items()
     ]
-
-
-def _with_identifier_rules(name: str, source: Source, definition: Definition) -> Source:
-    """A user without identifier cannot be named to the platform: the row is refused, by reason."""
-    identifier = definition.identifier
-    if name != definition.users or identifier.user_account_id == source.key:
-        return source
-    rules = {
-        f"{member}_missing": f"({text}) is not null"
-        for member, text in values.identifier_columns(definition)
-        if member != "compartment_id"
-    }
-    return source.model_copy(update={"accept": {**source.accept, **rules}})
 
 
 def _check_time_zone(spark: SparkSession) -> None:

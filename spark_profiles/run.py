@@ -208,7 +208,7 @@ def _record(job: Job, audit: Audit, plan: Plan, history: Sequence[Run]) -> Run:
     audit.put("refused_rows", run_id, plan.refused)
     counts = tuple(guard.SourceCounts(**row.asDict()) for row in plan.counts.collect())
     counts = tuple(sorted(counts, key=lambda count: list(definition.sources).index(count.source)))
-    figures = _figures(audit, run, counts, definition.users)
+    figures = _figures(audit, run, counts)
     return audit.put_run(run, status=RunStatus.RECORDED, counts=counts, **figures)
 
 
@@ -222,9 +222,7 @@ def _run_id(plan: Plan, history: Sequence[Run]) -> str:
     return f"{prefix}{taken + 1:02d}"
 
 
-def _figures(
-    audit: Audit, run: Run, counts: Sequence[guard.SourceCounts], users: str
-) -> dict[str, int]:
+def _figures(audit: Audit, run: Run, counts: Sequence[guard.SourceCounts]) -> dict[str, int]:
     """Counts of the recorded lines; what stayed the same follows from what was delivered.
 
     Raises:
@@ -234,7 +232,7 @@ def _figures(
     by_change = {row["change"]: row["n"] for row in rows.collect()}
     new, changed, gone = (by_change.get(c, 0) for c in (schemas.NEW, schemas.CHANGED, schemas.GONE))
     same = audit.delivered(run.name).count() - changed - gone
-    profiles = next(count.used for count in counts if count.source == users)
+    profiles = sum(count.users for count in counts)
     problems = [
         Problem(f"sources.{c.source}", f"the parts of {c.rows:,} rows do not add up", str(c))
         for c in counts
@@ -242,7 +240,7 @@ def _figures(
     ]
     if profiles != new + changed + same:
         found = f"{new:,} new + {changed:,} changed + {same:,} same"
-        problems.append(Problem("profiles", found, f"the {profiles:,} users of {users}"))
+        problems.append(Problem("profiles", found, f"{profiles:,} users"))
     if problems:
         message = "The counts of the run do not add up; nothing was sent"
         raise IntegrityError(message, *problems)

@@ -11,7 +11,7 @@ FORCE_REPLACE = "FORCE_REPLACE"
 
 SOURCE_COUNTS = (
     "source: string, rows: bigint, used: bigint, refused: bigint, duplicate: bigint,"
-    " orphan: bigint, after_as_of: bigint"
+    " orphan: bigint, after_as_of: bigint, users: bigint"
 )
 
 RUNS = f"""

@@ -14,7 +14,6 @@ import spark_profiles
 PACKAGE = Path(spark_profiles.__file__).parent
 MODULES = sorted(PACKAGE.glob("*.py"))
 
-VALUES = {"errors", "progress", "windows", "operations", "definition", "schemas", "states"}
 # Module -> what of ours it may import. Stages meet only in `pipeline`, effects only in `run`.
 ALLOWED = {
     "errors": set(),
@@ -22,16 +21,34 @@ ALLOWED = {
     "windows": set(),
     "schemas": set(),
     "states": {"errors"},
-    "operations": {"windows"},
-    "definition": {"operations"},
-    "loader": {"definition", "operations", "errors"},
+    "sql": set(),
+    "language": {"sql"},
+    "source": {"language", "sql"},
+    "operations": {"language", "windows"},
+    "definition": {"language", "operations", "source"},
     "values": {"definition", "operations"},
-    "expressions": {"errors"},
+    "documents": {"definition", "errors", "language"},
+    "consistency": {"definition", "errors", "language", "operations", "sql", "values"},
+    "loader": {"consistency", "definition", "documents", "errors", "language", "source"},
+    "expressions": {"errors", "language", "sql"},
+    "keys": set(),
     "columns": set(),
     "stores": {"errors"},
     "guard": {"errors"},
-    "sources": {"definition", "errors"},
-    "conform": {"columns", "expressions", "definition"},
+    "sources": {"definition", "errors", "language", "source"},
+    "fit": {
+        "consistency",
+        "definition",
+        "errors",
+        "expressions",
+        "keys",
+        "language",
+        "operations",
+        "source",
+        "sql",
+    },
+    "conform": {"columns", "keys", "source", "sql"},
+    "users": {"definition", "keys", "sql", "values"},
     "aggregates": {
         "columns",
         "expressions",
@@ -39,6 +56,7 @@ ALLOWED = {
         "values",
         "definition",
         "operations",
+        "source",
         "errors",
     },
     "profiles": {"columns", "expressions", "values", "definition", "operations", "errors"},
@@ -51,13 +69,25 @@ ALLOWED = {
     "session": {"errors", "jdk"},
     "jdk": set(),
 }
-LAZY = {"conform", "aggregates", "profiles", "changes", "commands", "columns", "expressions"}
+LAZY = {
+    "conform",
+    "users",
+    "keys",
+    "fit",
+    "aggregates",
+    "profiles",
+    "changes",
+    "commands",
+    "columns",
+    "expressions",
+}
 ACTIONS = {
     "collect", "toPandas", "show", "cache", "persist", "isEmpty", "foreach", "rdd", "checkpoint",
     "sparkContext", "_jvm", "_jdf", "toLocalIterator", "write", "udf", "pandas_udf", "current_date",
     "current_timestamp", "now",
 }  # fmt: skip
-NO_SPARK = {"errors", "progress", "windows", "operations", "definition", "loader", "values",
+NO_SPARK = {"errors", "progress", "windows", "sql", "language", "source", "operations",
+            "definition", "documents", "consistency", "loader", "values",
             "schemas", "states", "guard", "stores", "datamart", "upload"}  # fmt: skip
 
 
