@@ -62,7 +62,7 @@ class Identifier(Model):
         if self.compartment_id is not None and self.user_account_id is None:
             message = "compartment_id goes with user_account_id only"
             raise ValueError(message)
-        if self.email_hash is None and {"hash", "normalise"} & self.model_fields_set:
+        if self.email_hash is None and {"hash", "normalise"} & self.chosen:
             message = "hash and normalise go with email_hash only"
             raise ValueError(message)
         return self
@@ -126,7 +126,12 @@ def kind(node: object) -> str | None:
     return "<survivor>" if is_survivor else "<section>"
 
 
-_TELLING = {"value": "<own>", "from": "<aggregate>", "derive": "<derived>"}
+_TELLING = {
+    "value": "<own>",
+    "from": "<aggregate>",
+    "source": "<aggregate>",
+    "derive": "<derived>",
+}
 MODELS: dict[str, type[BaseModel]] = {
     "<own>": OwnValue,
     "<survivor>": Survivor,

@@ -41,6 +41,15 @@ class Model(BaseModel):
         frozen=True, extra="forbid", populate_by_name=True, use_attribute_docstrings=True
     )
 
+    @property
+    def chosen(self) -> set[str]:
+        """The members that are not as they would be if they were left out."""
+        fields = type(self).model_fields
+        given = self.model_fields_set & fields.keys()
+        return {
+            n for n in given if getattr(self, n) != fields[n].get_default(call_default_factory=True)
+        }
+
 
 def form(value: object) -> str:
     """Which of the forms of a member is meant: text, a list, or a mapping."""
@@ -84,7 +93,7 @@ def expressions(value: Any, place: Place = ()) -> Iterator[tuple[Place, str, Ove
     """
     if isinstance(value, BaseModel):
         for name, field in type(value).model_fields.items():
-            if name not in value.model_fields_set:
+            if isinstance(value, Model) and name not in value.chosen:
                 continue
             over = _over(field.annotation, *field.metadata)
             for inner, member in _texts(getattr(value, name), (*place, field.alias or name)):

@@ -68,7 +68,7 @@ class Aggregate(PropertyBase):
         if bool(self.fields) != (self.latest is not None):
             message = "latest and fields go together: latest: 3, fields: {id: purchase_id}"
             raise ValueError(message)
-        if self.top is None and {"k", "by"} & self.model_fields_set:
+        if self.top is None and {"k", "by"} & self.chosen:
             message = "k and by go with top: {top: category, k: 3, by: sum(amount)}"
             raise ValueError(message)
         if self.windows and self.max_age:

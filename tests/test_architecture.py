@@ -29,7 +29,16 @@ ALLOWED = {
     "values": {"definition", "operations"},
     "documents": {"definition", "errors", "language"},
     "consistency": {"definition", "errors", "language", "operations", "sql", "values"},
-    "loader": {"consistency", "definition", "documents", "errors", "language", "source"},
+    "loader": {
+        "consistency",
+        "definition",
+        "documents",
+        "json_schema",
+        "errors",
+        "language",
+        "source",
+    },
+    "json_schema": {"definition"},
     "expressions": {"errors", "language", "sql"},
     "keys": set(),
     "columns": set(),
@@ -87,7 +96,7 @@ ACTIONS = {
     "current_timestamp", "now",
 }  # fmt: skip
 NO_SPARK = {"errors", "progress", "windows", "sql", "language", "source", "operations",
-            "definition", "documents", "consistency", "loader", "values",
+            "definition", "documents", "json_schema", "consistency", "loader", "values",
             "schemas", "states", "guard", "stores", "datamart", "upload"}  # fmt: skip
 
 
