@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlglot.errors import SqlglotError
-
 from spark_profiles import sql, values
 from spark_profiles.definition import (
     SYSTEM_NAMES,
@@ -19,7 +17,7 @@ from spark_profiles.definition import (
     Survivor,
 )
 from spark_profiles.errors import Problem
-from spark_profiles.language import Over, expressions, nearest
+from spark_profiles.language import Over, expressions, listed, nearest
 from spark_profiles.operations import Aggregate
 
 if TYPE_CHECKING:
@@ -112,9 +110,8 @@ def _has_one_row(definition: Definition, name: str) -> bool:
     return bool(source.latest_by) or in_time or (name in definition.spine and not source.row_id)
 
 
-def _unknown(place: str, found: str, known: Iterable[str]) -> Problem:
-    listed = ", ".join(sorted(known))
-    expected = f"one of {listed}" if listed else "a source under sources"
+def _unknown(place: str, found: str, known: set[str]) -> Problem:
+    expected = f"one of {listed(sorted(known))}" if known else "a source under sources"
     return Problem(place, f"no source {found!r}", expected, nearest(found, known))
 
 
@@ -226,10 +223,7 @@ def _formulas(definition: Definition, also: Iterable[str]) -> Iterator[Problem]:
 def _unknown_names(formula: str, known: Mapping[str, str]) -> list[str]:
     text = sql.replaced(formula, known)
     dotted = [name for name in sql.dotted_names(text) if "." in name]
-    try:
-        named = [name for name in sql.columns(text) if not any(d.startswith(name) for d in dotted)]
-    except SqlglotError:
-        named = []  # what cannot be read is a fault of its own, unless a dotted name explains it
+    named = [name for name in sql.columns(text) if not any(d.startswith(name) for d in dotted)]
     return list(dict.fromkeys([*dotted, *(n for n in named if n not in known.values())]))
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import (
     BaseModel,
@@ -27,12 +27,16 @@ from spark_profiles.language import (
     Name,
     Origin,
     Own,
+    nearest,
     normal,
 )
 from spark_profiles.operations import Aggregate, PropertyBase
 from spark_profiles.source import Source
 
 SYSTEM_NAMES = ("$compartment_id", "$user_account_id", "$last_modified_ts", "$creation_ts")
+
+
+_KINDS = ("user_account_id", "email_hash", "user_agent_id")
 
 
 class Identifier(Model):
@@ -52,11 +56,12 @@ class Identifier(Model):
 
     @model_validator(mode="after")
     def _one_identifier(self) -> Identifier:
-        given = [self.user_account_id, self.email_hash, self.user_agent_id]
-        if sum(value is not None for value in given) != 1:
+        if sum(getattr(self, kind) is not None for kind in _KINDS) != 1:
+            names = [name for name in _KINDS if getattr(self, name) is not None]
             message = (
-                "give exactly one of user_account_id, email_hash, user_agent_id; for one that is "
-                "chosen for each user write a list: [{user_account_id: id}, {email_hash: email}]"
+                f"{' and '.join(names) or 'no identifier'}; give exactly one of"
+                f" {', '.join(_KINDS)}; to choose for each user write a list:"
+                " [{user_account_id: id}, {email_hash: email}]"
             )
             raise ValueError(message)
         if self.compartment_id is not None and self.user_account_id is None:
@@ -70,8 +75,7 @@ class Identifier(Model):
     @property
     def kind(self) -> str:
         """user_account_id, email_hash or user_agent_id."""
-        kinds = ("user_account_id", "email_hash", "user_agent_id")
-        return next(kind for kind in kinds if getattr(self, kind) is not None)
+        return next(kind for kind in _KINDS if getattr(self, kind) is not None)
 
     @property
     def claim(self) -> Own:
@@ -190,7 +194,8 @@ class Definition(Model):
         try:
             ZoneInfo(name)
         except (KeyError, ValueError, OSError) as error:
-            message = f"{name!r} is no time zone; write one such as Europe/Paris or UTC"
+            near = nearest(name, available_timezones()) or "write one such as Europe/Paris or UTC"
+            message = f"{name!r} is no time zone; {near}"
             raise ValueError(message) from error
         return name
 

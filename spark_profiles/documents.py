@@ -188,16 +188,20 @@ class _Reader:
             inner = f"{place}.{key.value}".lstrip(".")
             where = self._where(key)
             if key.value in members and written.count(key.value) > 1:
-                self.problems.append(_repeated(f"{where} {inner}"))
+                former = members[key.value].where.rpartition(":")[2]
+                self.problems.append(
+                    Problem(
+                        f"{where} {inner}",
+                        f"the key is written twice, first in line {former}",
+                        "each key once",
+                        "remove or rename one",
+                    )
+                )
             members[str(key.value)] = self.spot(value, above, where, inner)
         return members
 
     def _where(self, node: yaml.Node) -> str:
         return f"{self.name}:{node.start_mark.line + 1}"
-
-
-def _repeated(where: str) -> Problem:
-    return Problem(where, "the key is written twice", "each key once", "remove or rename one")
 
 
 def _spot(value: Any) -> _Spot:

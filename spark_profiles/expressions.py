@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from typing import TYPE_CHECKING
 
 from pyspark.errors import AnalysisException, ParseException
@@ -10,10 +12,10 @@ from sqlglot import exp
 
 from spark_profiles import sql
 from spark_profiles.errors import DefinitionError, Problem
-from spark_profiles.language import nearest
+from spark_profiles.language import listed, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pyspark.sql import DataFrame
     from pyspark.sql.types import DataType
@@ -36,19 +38,25 @@ def checked(
     rows: DataFrame, expressions: Mapping[str, str]
 ) -> tuple[dict[str, DataType], list[Problem]]:
     """The type of each expression that fits the table, and what is wrong with the others."""
-    if not expressions:
-        return {}, []
-    try:
-        return _types(rows, expressions), []
-    except (AnalysisException, ParseException):
-        pass
+    problems = [p for place, text in expressions.items() for p in _missing(rows, place, text)]
+    wrong = {problem.where for problem in problems}
+    asked = {place: text for place, text in expressions.items() if place not in wrong}
+    if not asked:
+        return {}, problems
     types: dict[str, DataType] = {}
-    problems = []
-    for place, text in expressions.items():
+    with _unlogged():
         try:
-            types |= _types(rows, {place: text})
-        except (AnalysisException, ParseException) as error:
-            problems += _problems(rows, place, text, error)
+            return _types(rows, asked), problems
+        except (AnalysisException, ParseException):
+            pass
+        for place, text in asked.items():
+            try:
+                types |= _types(rows, {place: text})
+            except (AnalysisException, ParseException) as error:
+                # Spark's own message has the whole plan behind its first line.
+                reason = str(error).strip().splitlines()[0].split(" SQLSTATE")[0]
+                found = f"`{text}`: {reason}"
+                problems.append(Problem(place, found, "an expression that Spark can compute"))
     return types, problems
 
 
@@ -58,20 +66,27 @@ def _types(rows: DataFrame, expressions: Mapping[str, str]) -> dict[str, DataTyp
     return {place: field.dataType for place, field in zip(expressions, fields, strict=True)}
 
 
-def _problems(rows: DataFrame, place: str, text: str, error: Exception) -> list[Problem]:
-    there = {column.lower() for column in rows.columns}
+def _missing(rows: DataFrame, place: str, text: str) -> list[Problem]:
+    there = {column.lower() for column in rows.columns} | sql.UNITS
     missing = [name for name in sql.columns(text) if name.lower() not in there]
-    if missing:
-        return [no_column(place, name, rows.columns) for name in missing]
-    # Spark's own message has the whole plan behind its first line.
-    reason = str(error).strip().splitlines()[0].split(" SQLSTATE")[0]
-    return [Problem(place, f"`{text}`: {reason}", "an expression that Spark can compute")]
+    return [no_column(place, name, rows.columns) for name in missing]
+
+
+@contextlib.contextmanager
+def _unlogged() -> Iterator[None]:
+    """Spark logs a wrong expression as an error of the program; it is told once, by us."""
+    log = logging.getLogger("SQLQueryContextLogger")
+    was, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = was
 
 
 def no_column(place: str, name: str, columns: Sequence[str]) -> Problem:
     """The problem of a column that the table does not have."""
     known = [column for column in columns if not column.startswith("sp_")]
-    return Problem(place, f"no column {name!r}", f"one of {', '.join(known)}", nearest(name, known))
+    return Problem(place, f"no column {name!r}", f"one of {listed(known)}", nearest(name, known))
 
 
 def references(text: str, paths: Mapping[str, str]) -> list[str]:

@@ -150,6 +150,19 @@ def normal(value: Any) -> Any:
 
 def nearest(found: str, known: Iterable[str]) -> str:
     """A remedy that names the nearest known name, or nothing when none is near."""
+    name = nearest_name(found, known)
+    return f"did you mean {name}?" if name else ""
+
+
+def listed(names: Iterable[str], most: int = 20) -> str:
+    """The names, of very many the first ones."""
+    whole = list(names)
+    more = f", … ({len(whole) - most:,} more)" if len(whole) > most else ""
+    return ", ".join(whole[:most]) + more
+
+
+def nearest_name(found: str, known: Iterable[str]) -> str | None:
+    """The known name that is most like the one found; None: none is near."""
     by_case = {name.lower(): name for name in known}
     close = difflib.get_close_matches(found.lower(), list(by_case), n=1)
-    return f"did you mean {by_case[close[0]]}?" if close else ""
+    return by_case[close[0]] if close else None

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from spark_profiles import consistency, documents
 from spark_profiles.definition import MODELS, Definition, Identifier, ProfileKeys, kind
 from spark_profiles.errors import DefinitionError, Problem
-from spark_profiles.language import Place, nearest
+from spark_profiles.language import Place, nearest, nearest_name
 from spark_profiles.source import Rule, Source
 
 if TYPE_CHECKING:
@@ -40,8 +40,6 @@ class Draft:
     definition: Definition
     """The definition; if there are problems, without the parts that are wrong."""
     problems: tuple[Problem, ...]
-    aside: frozenset[str] = frozenset()
-    """Places of what was set aside; more problems there may only follow from that."""
 
     def whole(self, *more: Problem) -> Definition:
         """The definition, which has no problems.
@@ -118,7 +116,15 @@ def _draft(document: Document) -> Draft:
     for problem in consistency.problems(definition, _known(document.data)):
         if not _follows(problem.where, aside):
             problems.append(problem.at(definition.located(problem.where)))
-    return Draft(definition, tuple(dict.fromkeys(problems)), frozenset(aside))
+    likely = definition.model_copy(update={"users": _likely(definition)})
+    return Draft(likely, tuple(dict.fromkeys(problems)))
+
+
+def _likely(definition: Definition) -> str | tuple[str, ...]:
+    """The sources of users, with what was meant by a name that is none."""
+    known = list(definition.sources)
+    meant = tuple(nearest_name(name, known) or name for name in definition.spine)
+    return meant[0] if isinstance(definition.users, str) else meant
 
 
 def _follows(place: str, aside: Iterable[str]) -> bool:
@@ -165,7 +171,8 @@ def _from_pydantic(document: Document, fault: Any) -> tuple[Problem, Place]:
         found = Problem(where, "missing", "", f"add {place[-1]}: {example}")
         return found, place
     if error == "value_error":
-        return Problem(where, fault["msg"].removeprefix("Value error, ")), place
+        found, _, remedy = fault["msg"].removeprefix("Value error, ").partition("; ")
+        return Problem(where, found, "", remedy), place
     return Problem(where, _found(fault["input"]), *_expected(fault)), place
 
 
@@ -201,7 +208,7 @@ def _expected(fault: Any) -> tuple[str, str]:
     if error == "literal_error":
         options = re.findall(r"'([^']+)'", str(fault["ctx"]["expected"]))
         return f"one of {', '.join(options)}" if options else "true", nearest(str(value), options)
-    return str(fault["msg"]).removeprefix("Input should be "), ""
+    return str(fault["msg"]).removeprefix("Input should be ").split(", ")[0], ""
 
 
 def _is_form(part: Any) -> bool:

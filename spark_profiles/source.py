@@ -60,7 +60,8 @@ class Source(Model):
             message = "give table: catalog.schema.name, or path: and format:"
             raise ValueError(message)
         if self.path and self.format not in FILE_FORMATS:
-            message = f"format goes with path: one of {', '.join(FILE_FORMATS)}"
+            found = f"a path and format {self.format or 'none'}"
+            message = f"{found}; write format: one of {', '.join(FILE_FORMATS)}"
             raise ValueError(message)
         if self.format in FILE_FORMATS and not self.path:
             message = f"a path goes with format {self.format}"

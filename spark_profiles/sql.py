@@ -53,6 +53,11 @@ _CHANGING = _names(
 _FOREIGN = _names("java_method reflect try_reflect")
 _BARE = _names("current_date current_time current_timestamp current_user localtimestamp")
 _MOMENTS = _names("now today tomorrow yesterday")
+UNITS = _names(
+    "year years quarter month months week weeks day days dayofyear hour hours minute minutes"
+    " second seconds millisecond microsecond"
+)
+"""Words that stand where a column could: extract(year from x), date_add(day, 1, x)."""
 _QUOTED = _names("IDENTIFIER STRING RAW_STRING NATIONAL_STRING HEX_STRING BYTE_STRING")
 
 
@@ -101,8 +106,14 @@ def _bare(text: str) -> str:
 
 
 def columns(text: str) -> list[str]:
-    """The columns that the expression names, in order of their names; of a.b.c it is a."""
-    tree = sqlglot.parse_one(text, dialect="spark")
+    """The columns that the expression names, in order of their names; of a.b.c it is a.
+
+    None of text that cannot be read.
+    """
+    try:
+        tree = sqlglot.parse_one(text, dialect="spark")
+    except SqlglotError:
+        return []
     return sorted({column.parts[0].name for column in tree.find_all(exp.Column)})
 
 

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--rewrite` makes generated parts of the documents anew; look at the difference."""
+    parser.addoption("--rewrite", action="store_true", help="rewrite what documents show")
+
+
 @pytest.fixture(scope="session")
 def spark_session() -> Iterator[SparkSession]:
     """One session for the whole run, with the settings that make small queries quick."""

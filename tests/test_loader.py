@@ -87,7 +87,7 @@ def test_a_problem_says_where_and_what_to_do(line: str, said: str) -> None:
 def test_a_key_written_twice_is_refused() -> None:
     text = GOOD.replace("  firstname: {value: first_name}\n", "  a: {value: x}\n  a: {value: y}\n")
     assert problems_of(text) == [
-        "shop.yaml:10 profile.a: the key is written twice; expected each key once"
+        "shop.yaml:10 profile.a: the key is written twice, first in line 9; expected each key once"
         "\n      -> remove or rename one"
     ]
 
