@@ -45,6 +45,7 @@ class Identifier(Model):
     compartment_id: Annotated[str, Field(coerce_numbers_to_str=True)] | None = None
     """Goes with user_account_id; without, the platform's default compartment is meant."""
     user_account_id: Own | None = None
+    """The account, as text."""
     email_hash: Own | None = None
     """The e-mail address, which is normalised and hashed (or, with `hash: none`, its hash)."""
     user_agent_id: Own | None = None

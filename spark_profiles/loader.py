@@ -237,7 +237,7 @@ def _unit(data: Mapping[str, Any], place: Place) -> str:
     """The smallest part that is wrong or right as a whole: a property, a source, a head."""
     depth = {"profile": 2, "sources": 2}.get(str(place[0]) if place else "", 1)
     if depth == 2 and place[0] == "profile":  # noqa: PLR2004
-        node: Any = data["profile"]
+        node: Any = data.get("profile")
         for depth, name in enumerate(place[1:], start=2):  # noqa: B007
             node = node.get(name) if isinstance(node, Mapping) else None
             if kind(node) != "<section>":
