@@ -13,6 +13,9 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.10 python3; 
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null \
 	&& echo $$p && break; done)
 
+# What runs the demo: spark, or sail, which needs no Java.
+ENGINE ?= spark
+
 export SPARK_PROFILES_CACHE := $(HERE)/.cache
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -25,7 +28,7 @@ help:  ## List the commands
 setup: $(VENV)/.run $(VENV)/.java  ## Create the environment, with pinned versions
 
 demo: setup  ## Two days of a real shop, from raw tables to confirmed profiles
-	@$(BIN)/spark-profiles demo --output $(HERE)/demo-output
+	@$(BIN)/spark-profiles demo --engine $(ENGINE) --output $(HERE)/demo-output
 
 test: setup $(VENV)/.dev check  ## Everything that CI checks
 	@cd $(HERE) && $(BIN)/python -m pytest

@@ -56,10 +56,21 @@ class Run:
 
 
 class Audit:
-    """The tables at one location: a path, or a catalog schema (`catalog.schema`)."""
+    """The tables at one location: a path, or a catalog schema (`catalog.schema`).
 
-    def __init__(self, spark: SparkSession, location: str, *, now: Callable[[], datetime]) -> None:
-        self._spark = spark
+    Sail cannot replace a part of a table that has arrays. There such tables are written in two
+    steps or by a merge (see `put` and `put_run`), all others in the same way as on Spark.
+    """
+
+    def __init__(
+        self,
+        spark: SparkSession,
+        location: str,
+        *,
+        now: Callable[[], datetime],
+        is_sail: bool = False,
+    ) -> None:
+        self._spark, self._is_sail = spark, is_sail
         self.location = location
         self._is_path = "/" in location
         self._now = now
@@ -70,13 +81,15 @@ class Audit:
             list(pool.map(self._create, schemas.TABLES))
 
     def _create(self, name: str) -> None:
-        columns = ", ".join(f"`{column}` {to}" for column, to in _columns(name))
-        self._spark.sql(
-            f"CREATE TABLE IF NOT EXISTS {self._target(name)} ({columns}) USING delta"
-            f" PARTITIONED BY ({schemas.PARTITIONED_BY[name]})"
+        empty = self._spark.createDataFrame([], schemas.TABLES[name])
+        writer = (
+            empty.write.format("delta")
+            .mode("ignore")
+            .partitionBy(schemas.PARTITIONED_BY[name])
             # Any Delta reader can open them, whatever the platform's default is.
-            " TBLPROPERTIES ('delta.enableDeletionVectors' = 'false')"
+            .option("delta.enableDeletionVectors", "false")
         )
+        self._save(writer, name)
 
     def read(self, table: str) -> DataFrame:
         """The table as it is now."""
@@ -91,15 +104,16 @@ class Audit:
     def put(self, table: str, run_id: str, rows: DataFrame) -> None:
         """Make `rows` what the table holds of the run, instead of what it held."""
         columns = [F.col(name).cast(to).alias(name) for name, to in _columns(table)]
-        writer = (
-            rows.withColumn("run_id", F.lit(run_id))
-            .select(*columns)
-            .write.format("delta")
-            .mode("overwrite")
-            .option("replaceWhere", f"run_id = '{run_id}'")
-            .option("compression", "snappy")
-        )
-        self._save(writer, table)
+        typed = rows.withColumn("run_id", F.lit(run_id)).select(*columns)
+        writer = typed.write.format("delta").option("compression", "snappy")
+        if self._is_sail and "array<" in schemas.TABLES[table]:
+            self._spark.sql(
+                f"DELETE FROM {self._target(table)} WHERE run_id = '{run_id}'"
+            ).collect()
+            self._save(writer.mode("append"), table)
+        else:
+            replaced = writer.mode("overwrite").option("replaceWhere", f"run_id = '{run_id}'")
+            self._save(replaced, table)
 
     def put_records(self, table: str, run_id: str, records: Sequence[dict[str, Any]]) -> None:
         """The same for a few records of the driver; members that the table lacks are ignored."""
@@ -118,8 +132,24 @@ class Audit:
         record["status"] = after.status.value
         record["counts"] = [tuple(asdict(count).values()) for count in after.counts]
         record["sources"] = list(after.sources)
-        self.put_records("runs", after.run_id, [record])
+        if self._is_sail:
+            self._merge_run(record)
+        else:
+            self.put_records("runs", after.run_id, [record])
         return after
+
+    def _merge_run(self, record: dict[str, Any]) -> None:
+        """The same in one commit where a part of the table cannot be replaced."""
+        row = tuple(record[name] for name, _ in _columns("runs"))
+        view = f"run_{record['run_id'].replace('-', '_')}"
+        self._spark.createDataFrame([row], schemas.TABLES["runs"]).createOrReplaceTempView(view)
+        names = [name for name, _ in _columns("runs")]
+        self._spark.sql(
+            f"MERGE INTO {self._target('runs')} AS d USING {view} AS c ON d.run_id = c.run_id"
+            f" WHEN MATCHED THEN UPDATE SET {', '.join(f'{n} = c.{n}' for n in names)}"
+            f" WHEN NOT MATCHED THEN INSERT ({', '.join(names)})"
+            f" VALUES ({', '.join(f'c.{n}' for n in names)})"
+        ).collect()
 
     def runs(self, name: str | None = None) -> list[Run]:
         """The runs, oldest first: of one definition, or of all."""
@@ -152,7 +182,8 @@ class Audit:
         view = f"confirmed_{run_id.replace('-', '_')}"
         confirmed.createOrReplaceTempView(view)
         try:
-            self._spark.sql(_MERGE.format(target=self._target("delivered"), name=name, view=view))
+            merge = _MERGE.format(target=self._target("delivered"), name=name, view=view)
+            self._spark.sql(merge).collect()
         finally:
             self._spark.catalog.dropTempView(view)
 

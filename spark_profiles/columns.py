@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from pyspark.sql import Column
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 DEFAULT_SCALE = 6
 """Digits after the point of doubles, averages and derived values, where none are declared."""
 
@@ -40,21 +40,44 @@ def instant(column: str, data_type: T.DataType, time_zone: str) -> Column:
 
 def at(moment: datetime) -> Column:
     """The instant as a literal that no session time zone can move."""
-    return F.expr(f"timestamp_micros({_micros(moment)})")
+    return F.expr(instant_sql(moment))
 
 
-def _micros(moment: datetime) -> int:
-    return round(moment.timestamp() * 1_000_000)
+def instant_sql(moment: datetime) -> str:
+    """The instant as Spark SQL that no session time zone can move."""
+    return f"timestamp_micros({micros(moment)})"
+
+
+def micros(moment: datetime) -> int:
+    """The instant as microseconds since 1970."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 def exact(value: Column, data_type: T.DataType, scale: int | None) -> Column:
-    """A number as a decimal, so that its sum depends neither on order nor on partitions."""
+    """A number as a decimal, so that its sum depends neither on order nor on partitions.
+
+    A double is rounded half up; one with more than 28 digits in all is null, like NaN.
+    """
     if isinstance(data_type, T.DecimalType):
         return value
     if isinstance(data_type, T.IntegralType):
         return value.cast("decimal(19,0)")
-    digits = DEFAULT_SCALE if scale is None else scale
-    return F.round(finite(value, data_type), digits).cast(f"decimal(28,{digits})")
+    digits = exact_scale(data_type, scale)
+    if not isinstance(data_type, (T.DoubleType, T.FloatType)):
+        return value.cast(f"decimal(28,{digits})")
+    # A float is read as the decimal it is written as, not as the double nearest to it.
+    number = value.cast("string").cast("double") if isinstance(data_type, T.FloatType) else value
+    is_fit = ~F.isnan(number) & (F.abs(number) < 10.0 ** (28 - digits))
+    return F.when(is_fit, number.cast(f"decimal(28,{digits})"))
+
+
+def exact_scale(data_type: T.DataType, scale: int | None) -> int:
+    """Digits after the point of `exact`."""
+    if isinstance(data_type, T.DecimalType):
+        return data_type.scale
+    if isinstance(data_type, T.IntegralType):
+        return 0
+    return DEFAULT_SCALE if scale is None else scale
 
 
 def finite(value: Column, data_type: T.DataType) -> Column:

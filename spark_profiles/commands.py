@@ -21,15 +21,17 @@ def payloads(profiles: DataFrame) -> DataFrame:
     """Profiles as they would be delivered; one row is a profile.
 
     Args:
-        profiles: sp_key, identifier (struct), user_profile (struct).
+        profiles: sp_key, identifier (struct), user_profile (struct); payload where the text
+            is more than the struct can say (it writes nulls).
 
     Returns:
         profile_key, identifier and payload as JSON text, payload_hash (SHA-256 of the payload).
     """
+    has_text = "payload" in profiles.columns
     texts = profiles.select(
         F.col("sp_key").alias("profile_key"),
         F.to_json("identifier").alias("identifier"),
-        F.to_json("user_profile").alias("payload"),
+        F.col("payload") if has_text else F.to_json("user_profile").alias("payload"),
     )
     return texts.withColumn("payload_hash", F.sha2("payload", 256))
 

@@ -167,8 +167,7 @@ def _times(definition: Definition) -> Iterator[Problem]:
     for path, prop in definition.properties():
         asked: dict[str, str] = {}
         if isinstance(prop, Aggregate):
-            which = "windows" if prop.windows else "max_age" if prop.max_age else prop.operation
-            if which in ("windows", "max_age", "first", "last", "latest"):
+            if which := prop.needs_time:
                 asked = {prop.source: f"{which} over {prop.source}"}
         elif isinstance(prop, Survivor) and prop.by == "newest":
             asked = {name: f"newest among {name}" for name in prop.survivor}

@@ -169,6 +169,14 @@ class Definition(Model):
     """Names the runs and the folder of import files."""
     time_zone: str
     """Days, months and years of windows begin here, such as Europe/Paris."""
+    week_starts: Literal[
+        "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"
+    ] = "monday"
+    """The first day of a week, for windows and for values that count weeks."""
+    nulls: Literal["omit", "write"] = "omit"
+    """What becomes of missing values, where a property does not say it."""
+    empty_sections: Literal["omit", "write"] = "omit"
+    """What becomes of a section without any value: left out, or written as {}."""
     identifier: Annotated[
         Annotated[Identifier, Tag("<mapping>")]
         | Annotated[tuple[Identifier, ...], Field(min_length=1), Tag("<list>")],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ from spark_profiles import (
 from spark_profiles.errors import DefinitionError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
 
     from pyspark.sql import DataFrame, SparkSession
@@ -90,7 +91,9 @@ def plan(
         definition, {name: judged[name].own for name in users.sources(definition)}, types
     )
     named = spine.where(F.col("sp_refusal").isNull())
-    assembled = profiles.assemble(definition, named, _aggregated(judged, definition, instant))
+    aggregated = _aggregated(judged, definition, instant)
+    with _located(definition):
+        assembled = profiles.assemble(definition, named, aggregated)
     wanted = commands.payloads(assembled)
     known = spark.createDataFrame([], schemas.DELIVERED) if delivered is None else delivered
     changed = changes.between(known, wanted)
@@ -98,7 +101,7 @@ def plan(
         definition=definition,
         as_of=instant,
         tables=raw,
-        profiles=assembled.withColumnRenamed("sp_key", "profile_key"),
+        profiles=assembled.withColumnRenamed("sp_key", "profile_key").drop("payload"),
         wanted=wanted,
         changes=changed,
         lines=commands.lines(changed),
@@ -135,7 +138,10 @@ def validate(
     if not (draft.problems or found) and missing:
         raise sources.unreadable(missing)
     located = [problem.at(definition.located(problem.where)) for problem in missing]
-    return draft.whole(*found, *located)
+    definition = draft.whole(*found, *located)
+    given = {name: table.rows for name, table in raw.items()}
+    plan(spark, definition, as_of="2000-01-01", tables=given)  # what only the stages can say
+    return definition
 
 
 def _fitting(draft: Draft, raw: Mapping[str, RawTable]) -> fit.Types:
@@ -183,16 +189,40 @@ def _judged(
 def _aggregated(
     judged: Mapping[str, conform.Judged], definition: Definition, as_of: datetime
 ) -> list[DataFrame]:
-    return [
-        aggregates.compute(
-            judged[name].accepted,
-            definition.sources[name],
-            wanted,
-            as_of=as_of,
-            time_zone=definition.time_zone,
-        )
-        for name, wanted in values.aggregated_values(definition).items()
-    ]
+    """One row a user, for each source over which something is computed.
+
+    Raises:
+        DefinitionError: something cannot be computed; lists all, of all sources.
+    """
+    frames, problems = [], []
+    for name, wanted in values.aggregated_values(definition).items():
+        try:
+            frame = aggregates.compute(
+                judged[name].accepted,
+                definition.sources[name],
+                wanted,
+                as_of=as_of,
+                days=windows.Calendar(definition.time_zone, definition.week_starts),
+            )
+        except DefinitionError as error:
+            problems += error.problems
+        else:
+            frames.append(frame)
+    if problems:
+        with _located(definition):
+            message = "The definition does not fit the tables; nothing was written"
+            raise DefinitionError(message, *problems)
+    return frames
+
+
+@contextlib.contextmanager
+def _located(definition: Definition) -> Iterator[None]:
+    """Errors of the stages, which know places only, get file and line."""
+    try:
+        yield
+    except DefinitionError as error:
+        found = [problem.at(definition.located(problem.where)) for problem in error.problems]
+        raise DefinitionError(error.message, *found) from error
 
 
 def _check_time_zone(spark: SparkSession) -> None:

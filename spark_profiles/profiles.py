@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
+from pyspark.sql import types as T
 
-from spark_profiles import columns, expressions, values
+from spark_profiles import columns, expressions, population, shapes, values
 from spark_profiles.definition import Definition, Derived, Section
 from spark_profiles.errors import DefinitionError, Problem
-from spark_profiles.operations import Aggregate
+from spark_profiles.operations import COUNTS, Aggregate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from decimal import Decimal
 
     from pyspark.sql import Column, DataFrame
     from pyspark.sql.types import DataType
@@ -32,21 +34,20 @@ def assemble(
             at most one row per sp_key.
 
     A property without value, and a section without any, is null, hence left out of the JSON.
+    Where the definition writes nulls, the column payload has the JSON text.
     """
     rows = users
     for frame in aggregated:
         rows = rows.join(frame, on="sp_key", how="left")
-    flat = _derived_values(definition, _absent_counts_are_zero(definition, rows))
+    rows = population.ranked(_absent_counts_are_zero(definition, rows), _rankings(definition))
+    flat = _derived_values(definition, rows)
     types = {field.name: field.dataType for field in flat.schema.fields}
     _refuse_unwritable(definition, types)
-    leaves = _leaves(definition, types)
-    keys = definition.profile_keys
-    inner = [F.lit(keys.compartment_id).cast("bigint").alias("$compartment_id")]
-    inner += [F.col("sp_account").alias("$user_account_id")]
-    given = [keys.compartment_id, keys.user_account_id]
-    system = [column for column, value in zip(inner, given, strict=True) if value is not None]
-    profile = F.struct(*system, *_members(definition.profile, (), leaves))
-    return flat.select("sp_key", "identifier", profile.alias("user_profile"))
+    shape = _shape(definition, types)
+    profile = [shapes.struct(shape).alias("user_profile")]
+    if shapes.writes_nulls(shape):
+        profile.append(shapes.text(shape).alias("payload"))
+    return flat.select("sp_key", "identifier", *profile)
 
 
 def _absent_counts_are_zero(definition: Definition, rows: DataFrame) -> DataFrame:
@@ -54,14 +55,20 @@ def _absent_counts_are_zero(definition: Definition, rows: DataFrame) -> DataFram
         value.column
         for values in values.aggregated_values(definition).values()
         for value in values
-        if value.aggregate.operation in ("count", "count_distinct")
+        if value.aggregate.operation in COUNTS and value.aggregate.trend != "growth"
     ]
     if not counts:
         return rows
-    zero = F.lit(0).cast("bigint")
-    return rows.withColumns(
-        {name: F.coalesce(F.col(f"`{name}`").cast("bigint"), zero) for name in counts}
-    )
+    return rows.withColumns({name: F.coalesce(F.col(f"`{name}`"), F.lit(0)) for name in counts})
+
+
+def _rankings(definition: Definition) -> list[population.Ranking]:
+    return [
+        population.Ranking(value.column, value.aggregate.tiles, value.aggregate.best)
+        for wanted in values.aggregated_values(definition).values()
+        for value in wanted
+        if value.aggregate.tiles
+    ]
 
 
 def _derived_values(definition: Definition, rows: DataFrame) -> DataFrame:
@@ -95,52 +102,81 @@ def _derived_values(definition: Definition, rows: DataFrame) -> DataFrame:
     return rows
 
 
-def _leaves(definition: Definition, types: Mapping[str, DataType]) -> dict[tuple[str, ...], Column]:
-    """Path -> the column to be written: normalised, rounded, with its default."""
-    leaves = {}
-    for number, (path, prop) in enumerate(definition.properties()):
-        if isinstance(prop, Aggregate) and prop.windows:
-            members = [
-                _leaf(values.column(number, window), prop, types).alias(window)
-                for window in prop.windows
-            ]
-            leaves[path] = _null_if_empty(members, F.struct(*members))
+def _shape(definition: Definition, types: Mapping[str, DataType]) -> shapes.Object:
+    """The profile as an object of objects and values, each as it is to be written."""
+    keys = definition.profile_keys
+    members: dict[str, shapes.Node] = {}
+    if keys.compartment_id is not None:
+        number = F.lit(keys.compartment_id).cast("bigint")
+        members["$compartment_id"] = shapes.Leaf(number)
+    if keys.user_account_id is not None:
+        members["$user_account_id"] = shapes.Leaf(F.col("sp_account"))
+    columns_of = values.columns_by_path(definition)
+    members |= _object(definition, definition.profile, (), columns_of, types).members
+    return shapes.Object(members, keeps_empty=True)
+
+
+def _object(
+    definition: Definition,
+    section: Section,
+    path: tuple[str, ...],
+    columns_of: Mapping[tuple[str, ...], str],
+    types: Mapping[str, DataType],
+) -> shapes.Object:
+    members: dict[str, shapes.Node] = {}
+    for name, node in section.items():
+        place = (*path, name)
+        if isinstance(node, dict):
+            members[name] = _object(definition, node, place, columns_of, types)
         else:
-            leaves[path] = _leaf(values.column(number), prop, types)
-    return leaves
+            members[name] = _property(definition, node, place, columns_of, types)
+    return shapes.Object(members, keeps_empty=definition.empty_sections == "write")
+
+
+def _property(
+    definition: Definition,
+    prop: Property,
+    path: tuple[str, ...],
+    columns_of: Mapping[tuple[str, ...], str],
+    types: Mapping[str, DataType],
+) -> shapes.Node:
+    """The value, or an object of values: windows outside, categories inside."""
+    if path in columns_of:
+        column = columns_of[path]
+        writes_null = (prop.nulls or definition.nulls) == "write"
+        return shapes.Leaf(_leaf(column, prop, types), writes_null=writes_null)
+    inner = dict.fromkeys(p[len(path)] for p in columns_of if p[: len(path)] == path)
+    return shapes.Object(
+        {name: _property(definition, prop, (*path, name), columns_of, types) for name in inner},
+        keeps_empty=definition.empty_sections == "write",
+    )
 
 
 def _leaf(name: str, prop: Property, types: Mapping[str, DataType]) -> Column:
-    scale = prop.scale
-    is_quotient = isinstance(prop, Derived) or (
-        isinstance(prop, Aggregate) and prop.operation == "average"
-    )
-    if scale is None and is_quotient:
+    """The column to be written: normalised, rounded, as its band, with its default."""
+    scale = prop.digits if isinstance(prop, Aggregate) else prop.scale
+    if scale is None and isinstance(prop, Derived):
         scale = columns.DEFAULT_SCALE
     value = columns.written(F.col(f"`{name}`"), types[name], scale)
+    if prop.bands:
+        value = _band(value, prop.bands)
     return value if prop.default is None else F.coalesce(value, F.lit(prop.default))
 
 
-def _members(
-    section: Section, path: tuple[str, ...], leaves: Mapping[tuple[str, ...], Column]
-) -> list[Column]:
-    members = []
-    for name, node in section.items():
-        if isinstance(node, dict):
-            inner = _members(node, (*path, name), leaves)
-            members.append(_null_if_empty(inner, F.struct(*inner)).alias(name))
-        else:
-            members.append(leaves[(*path, name)].alias(name))
-    return members
-
-
-def _null_if_empty(members: Sequence[Column], struct: Column) -> Column:
-    return F.when(F.coalesce(*[F.when(m.isNotNull(), 1) for m in members]).isNotNull(), struct)
+def _band(value: Column, bands: Mapping[str, Decimal]) -> Column:
+    """The name of the last band whose lower bound the value reaches; below the first, null."""
+    name = F.lit(None).cast("string")
+    for band, bound in bands.items():
+        name = F.when(value >= F.expr(f"cast('{bound}' as decimal(38,9))"), F.lit(band)).otherwise(
+            name
+        )
+    return name
 
 
 def _refuse_unwritable(definition: Definition, types: Mapping[str, DataType]) -> None:
     paths = {column: path for path, column in values.paths(definition).items()}
-    problems = [
+    problems = _unbanded(definition, types)
+    problems += [
         Problem(
             f"profile.{paths[name]}",
             f"a value of type {data_type.simpleString()}",
@@ -153,3 +189,20 @@ def _refuse_unwritable(definition: Definition, types: Mapping[str, DataType]) ->
     if problems:
         message = "The definition has values that have no JSON form"
         raise DefinitionError(message, *problems)
+
+
+def _unbanded(definition: Definition, types: Mapping[str, DataType]) -> list[Problem]:
+    """Bands and tiles over what is no number."""
+    columns_of = values.columns_by_path(definition)
+    return [
+        Problem(
+            f"profile.{'.'.join(path)}.bands",
+            f"a value of type {types[column].simpleString()}",
+            "a number",
+            "cast it in the expression",
+        )
+        for place, prop in definition.properties()
+        if prop.bands
+        for path, column in columns_of.items()
+        if path[: len(place)] == place and not isinstance(types[column], T.NumericType)
+    ]

@@ -21,7 +21,16 @@ from zoneinfo import ZoneInfo
 
 from pyspark.sql import functions as F
 
-from spark_profiles import files, guard, pipeline, progress, schemas, stores, upload
+from spark_profiles import (
+    files,
+    guard,
+    pipeline,
+    progress,
+    schemas,
+    session,
+    stores,
+    upload,
+)
 from spark_profiles.audit import Audit, Run
 from spark_profiles.errors import (
     GuardError,
@@ -70,7 +79,8 @@ class Job:
 
     def tables(self) -> Audit:
         """The audit tables, created where they are not there yet."""
-        audit = Audit(self.spark, self.audit, now=self.now)
+        is_sail = session.engine(self.spark).startswith("Sail")
+        audit = Audit(self.spark, self.audit, now=self.now, is_sail=is_sail)
         audit.create()
         return audit
 
@@ -196,7 +206,7 @@ def _record(job: Job, audit: Audit, plan: Plan, history: Sequence[Run]) -> Run:
         definition_hash=definition.definition_hash,
         definition=definition.model_dump_json(by_alias=True, exclude_defaults=True),
         library_version=VERSION,
-        engine=f"Spark {job.spark.version}",
+        engine=session.engine(job.spark),
         output=f"{job.output.rstrip('/')}/{definition.name}/run_id={run_id}",
         sources=tuple((t.name, t.location, t.version) for t in plan.tables.values()),
         started_at=job.now(),

@@ -7,6 +7,7 @@ On Databricks, EMR and under spark-submit the platform brings both and nothing i
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import re
@@ -115,6 +116,44 @@ def local_session(
             return builder.getOrCreate()
         except Exception as error:
             raise _not_started(log, conf) from error
+
+
+def embedded_session() -> SparkSession:
+    """A session on Sail, an engine without a JVM, in this very process; it ends with it.
+
+    Raises:
+        PlatformError: the package pysail, or what Spark Connect's client needs, is missing.
+    """
+    session_class = _session_class()
+    try:
+        from pysail.spark import SparkConnectServer  # noqa: PLC0415  an extra
+    except ImportError as error:
+        problem = Problem(
+            "pysail",
+            "not installed",
+            "",
+            "pip install 'spark-profiles[embedded]', or --engine spark",
+        )
+        message = "The embedded engine is not installed"
+        raise PlatformError(message, problem) from error
+    os.environ.setdefault("RUST_LOG", "error")
+    server = SparkConnectServer("127.0.0.1", 0)
+    server.start(background=True)
+    atexit.register(server.stop)  # and keeps it: a server that nobody holds stops at once
+    _, port = server.listening_address
+    spark = session_class.builder.remote(f"sc://127.0.0.1:{port}").getOrCreate()
+    spark.conf.set("spark.sql.session.timeZone", "UTC")
+    return spark
+
+
+def engine(spark: SparkSession) -> str:
+    """The engine behind a session and its version: `Spark 4.1.4`, `Sail 0.7.2`."""
+    if ".connect." not in type(spark).__module__:
+        return f"Spark {spark.version}"
+    # Sail gives Spark's version as its own; the SQL function tells which engine it is.
+    told = str(spark.sql("SELECT version()").collect()[0][0])
+    is_spark = told.startswith(str(spark.version).split("-")[0])
+    return f"Spark {spark.version}" if is_spark else f"Sail {told}"
 
 
 def cache_folder() -> Path:

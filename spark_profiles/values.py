@@ -15,41 +15,66 @@ LIFETIME = "lifetime"
 
 @dataclass(frozen=True)
 class Value:
-    """One column to compute: a property over one window; `place` names it in messages."""
+    """One column to compute: a property over one window, of one category if it has categories."""
 
     column: str
+    path: tuple[str, ...]
+    """Where it stands in the profile."""
     place: str
+    """The property in the definition, for messages."""
     aggregate: Aggregate
     window: str
+    category: str | None = None
 
 
 def aggregated_values(definition: Definition) -> dict[str, list[Value]]:
-    """What has to be computed over each source: one `Value` for each property and window."""
+    """What has to be computed over each source: a `Value` for each property, window, category."""
     wanted: dict[str, list[Value]] = {}
     for number, (path, prop) in enumerate(definition.properties()):
         if isinstance(prop, Aggregate):
-            for window in prop.windows or (prop.max_age or LIFETIME,):
-                name = column(number, window if prop.windows else None)
-                value = Value(name, place(path), prop, window)
-                wanted.setdefault(prop.source, []).append(value)
+            wanted.setdefault(prop.source, []).extend(of_property(number, path, prop))
     return wanted
+
+
+def of_property(number: int, path: tuple[str, ...], prop: Aggregate) -> list[Value]:
+    """The values of one property: windows outside, categories inside, as they are written."""
+    names = [
+        (window, category)
+        for window in prop.windows or (None,)
+        for category in prop.categories or (None,)
+    ]
+    return [
+        Value(
+            column=column(number, member if any(name) else None),
+            path=(*path, *[part for part in name if part is not None]),
+            place=place(path),
+            aggregate=prop,
+            window=name[0] or prop.max_age or LIFETIME,
+            category=name[1],
+        )
+        for member, name in enumerate(names)
+    ]
+
+
+def columns_by_path(definition: Definition) -> dict[tuple[str, ...], str]:
+    """Path -> column, for each single value of the profile, in the definition's order."""
+    found: dict[tuple[str, ...], str] = {}
+    for number, (path, prop) in enumerate(definition.properties()):
+        if isinstance(prop, Aggregate):
+            found |= {value.path: value.column for value in of_property(number, path, prop)}
+        else:
+            found[path] = column(number)
+    return found
 
 
 def paths(definition: Definition) -> dict[str, str]:
     """Dotted path -> column, for all that a derived value may name."""
-    found = {}
-    for number, (path, prop) in enumerate(definition.properties()):
-        if isinstance(prop, Aggregate) and prop.windows:
-            for window in prop.windows:
-                found[".".join((*path, window))] = column(number, window)
-        else:
-            found[".".join(path)] = column(number)
-    return found
+    return {".".join(path): column for path, column in columns_by_path(definition).items()}
 
 
-def column(number: int, window: str | None = None) -> str:
-    """The column of the property with this number in the definition's order."""
-    return f"p{number}_{window}" if window else f"p{number}"
+def column(number: int, member: int | None = None) -> str:
+    """The column of the property with this number, or of one of its windows and categories."""
+    return f"p{number}" if member is None else f"p{number}_{member}"
 
 
 def place(path: tuple[str, ...]) -> str:

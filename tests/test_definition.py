@@ -22,6 +22,9 @@ ROOT = Path(__file__).parent.parent
 WHOLE: dict[str, Any] = {
     "name": "shop",
     "time_zone": "Europe/Paris",
+    "week_starts": "monday",
+    "nulls": "omit",
+    "empty_sections": "omit",
     "identifier": [
         {"compartment_id": "1606", "user_account_id": {"crm": "id"}},
         {"email_hash": {"crm": "email", "web": "lower(mail)"}, "hash": "sha512",
@@ -101,6 +104,9 @@ SAME = {
 CHANGED: dict[str, Any] = {
     "name": "store",
     "time_zone": "UTC",
+    "week_starts": "sunday",
+    "nulls": "write",
+    "empty_sections": "write",
     "identifier/0/compartment_id": "1",
     "identifier/0/user_account_id/crm": "no",
     "identifier/1/hash": "md5",

@@ -242,5 +242,4 @@ def test_the_plan_has_one_scan_and_one_exchange_a_source_whatever_the_windows(
     for windows in ("lifetime", f"lifetime, {many}"):
         planned = plan(spark, *tables, definition=shop.definition(**{"30d, lifetime": windows}))
         text = planned.wanted._jdf.queryExecution().executedPlan().toString()
-        # Top categories read their source a second time; they are the one exception so far.
-        assert (text.count("FileScan"), text.count("Exchange hashpartitioning")) == (3, 3)
+        assert (text.count("FileScan"), text.count("Exchange hashpartitioning")) == (2, 2)

@@ -15,6 +15,7 @@ from spark_profiles.cli.app import app
 def validate(
     definition: options.DefinitionFile,
     data: options.Data = None,
+    engine: options.Engine = "spark",
     *,
     as_json: options.AsJson = False,
 ) -> None:
@@ -25,7 +26,7 @@ def validate(
     else:
         from spark_profiles import pipeline  # noqa: PLC0415  Spark only where it is needed
 
-        loaded = pipeline.validate(options.spark(), draft, data=data)
+        loaded = pipeline.validate(options.spark(engine), draft, data=data)
     facts = {
         "definition": loaded.name,
         "definition_hash": loaded.definition_hash,

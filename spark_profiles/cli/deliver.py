@@ -18,6 +18,7 @@ def upload(
     audit: options.AuditAt = "audit",
     api: options.Api = options.API,
     token: options.TokenAt = options.TOKEN_AT,
+    engine: options.Engine = "spark",
     *,
     as_json: options.AsJson = False,
 ) -> None:
@@ -28,7 +29,7 @@ def upload(
         show.Progress(quiet=as_json) as listener,
         options.datamart_client(api, datamart, token) as client,
     ):
-        done = runs.deliver(options.job("", audit, 95_000_000, listener), name, client)
+        done = runs.deliver(options.job("", audit, 95_000_000, listener, engine), name, client)
     if done is None:
         show.facts({"definition": name, "waiting": 0}, as_json=as_json)
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -63,6 +63,14 @@ TokenAt = Annotated[
         envvar="SPARK_PROFILES_TOKEN_AT",
     ),
 ]
+Engine = Annotated[
+    Literal["spark", "sail"],
+    typer.Option(
+        help="Sail is an engine without a JVM, for one machine; values are equal, the text of"
+        " some numbers is not.",
+        envvar="SPARK_PROFILES_ENGINE",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
 
 API = "https://api.mediarithmics.com"
@@ -77,19 +85,21 @@ def audit_exists(audit: str) -> bool:
     return ("/" not in audit and not Path(audit).exists()) or stores.folder(audit).exists("runs")
 
 
-def spark() -> SparkSession:
+def spark(engine: str) -> SparkSession:
     """The session of the platform, or a new one on this machine."""
     from spark_profiles import session  # noqa: PLC0415
 
+    if engine == "sail":
+        return session.embedded_session()
     return session.current_session("spark-profiles")
 
 
-def job(output: str, audit: str, max_bytes: int, listener: Any) -> Job:
+def job(output: str, audit: str, max_bytes: int, listener: Any, engine: str) -> Job:
     """What every step of a run needs, with locations made absolute."""
     from spark_profiles import run as runs  # noqa: PLC0415
 
     return runs.Job(
-        spark=spark(),
+        spark=spark(engine),
         output=absolute(output),
         audit=absolute(audit),
         max_bytes=max_bytes,

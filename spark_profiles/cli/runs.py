@@ -21,6 +21,7 @@ def build(
     audit: options.AuditAt = "audit",
     max_bytes: options.MaxBytes = 95_000_000,
     accept: options.Accept = None,
+    engine: options.Engine = "spark",
     *,
     as_json: options.AsJson = False,
 ) -> None:
@@ -29,7 +30,7 @@ def build(
 
     loaded = loader.load_definition(definition)
     with show.Progress(quiet=as_json) as listener:
-        job = options.job(output, audit, max_bytes, listener)
+        job = options.job(output, audit, max_bytes, listener, engine)
         done = runs.build(
             job,
             loaded,
@@ -52,6 +53,7 @@ def run(
     accept: options.Accept = None,
     api: options.Api = options.API,
     token: options.TokenAt = options.TOKEN_AT,
+    engine: options.Engine = "spark",
     *,
     as_json: options.AsJson = False,
 ) -> None:
@@ -63,7 +65,7 @@ def run(
         show.Progress(quiet=as_json) as listener,
         options.datamart_client(api, datamart, token) as client,
     ):
-        job = options.job(output, audit, max_bytes, listener)
+        job = options.job(output, audit, max_bytes, listener, engine)
         folder = options.data_folder(data, definition)
         done = runs.run(job, loaded, client, as_of=as_of, data=folder, accepted=accept or ())
     show.run(done, as_json=as_json)
@@ -76,6 +78,7 @@ def status(
     ] = None,
     audit: options.AuditAt = "audit",
     last: Annotated[int, typer.Option(help="So many runs at most.", min=1)] = 10,
+    engine: options.Engine = "spark",
     *,
     as_json: options.AsJson = False,
 ) -> None:
@@ -84,5 +87,5 @@ def status(
         problem = Problem(audit, "no audit tables", "the folder given to build or run")
         message = "There is nothing to tell"
         raise DefinitionError(message, problem)
-    job = options.job("", audit, 95_000_000, lambda _: None)
+    job = options.job("", audit, 95_000_000, lambda _: None, engine)
     show.status(job.tables().runs(name)[-last:], as_json=as_json)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from spark_profiles import show
+from spark_profiles.cli import options
 from spark_profiles.cli.app import app
 
 
@@ -29,10 +30,11 @@ def demo(
     output: Annotated[Path, typer.Option(help="Folder for all that the demo writes.")] = Path(
         "demo-output"
     ),
+    engine: options.Engine = "spark",
 ) -> None:
     """Two days of a real shop: build, upload to the emulator, compare every profile."""
     from spark_profiles.demo import story  # noqa: PLC0415
 
     with show.Progress(quiet=False) as listener:
-        told = story.tell(output, listener=listener)
+        told = story.tell(output, listener=listener, engine=engine)
     show.story(told)

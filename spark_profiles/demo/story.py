@@ -79,7 +79,7 @@ class _Stopwatch:
         return tuple(self.seconds.items())
 
 
-def tell(output: Path, *, listener: Listener) -> Story:
+def tell(output: Path, *, listener: Listener, engine: str = "spark") -> Story:
     """Run both days from nothing and compare; all that is written lies under `output`.
 
     Raises:
@@ -98,7 +98,10 @@ def tell(output: Path, *, listener: Listener) -> Story:
     ):
         # The exports are made beside the start of Spark, day after day.
         exports = [exporter.submit(tables.write_tables, _raw(output, d), as_of=d) for d in DAYS]
-        spark = session.local_session("spark-profiles demo", settings=quick)
+        if engine == "sail":
+            spark = session.embedded_session()
+        else:
+            spark = session.local_session("spark-profiles demo", settings=quick)
         job = run.Job(
             spark=spark,
             output=str(output.absolute() / "import"),

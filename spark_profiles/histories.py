@@ -1,0 +1,227 @@
+"""Operations that look at rows again: an `Aggregate` -> SQL over the history of a user."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import sqlglot
+from pyspark.sql import types as T
+from sqlglot import exp
+
+from spark_profiles import arithmetic, folds
+from spark_profiles.arithmetic import MOST_DIGITS, Number
+from spark_profiles.errors import DefinitionError, Problem
+
+if TYPE_CHECKING:
+    from spark_profiles.operations import Aggregate
+    from spark_profiles.sheets import Condition, Sheet
+
+_MEASURES: dict[Any, str] = {
+    exp.Count: "count",
+    exp.Sum: "sum",
+    exp.Avg: "avg",
+    exp.Min: "min",
+    exp.Max: "max",
+}
+
+
+class Measure(NamedTuple):
+    """What `by` says: an aggregate and its operand; without operand, rows are counted."""
+
+    function: str
+    operand: str | None
+    is_distinct: bool = False
+
+
+def value(sheet: Sheet, aggregate: Aggregate, rows: Condition, place: str) -> Number:
+    """The value as SQL over the history, with its digits where it is a number."""
+    operation = aggregate.operation
+    if operation == "latest":
+        return Number(_latest(sheet, aggregate, rows))
+    if operation == "top":
+        return Number(_top(sheet, aggregate, rows, measure(place, aggregate.by)))
+    if aggregate.merge:
+        return _merged(sheet, aggregate, rows)
+    number = sheet.number(aggregate.operand, aggregate.scale, most=MOST_DIGITS)
+    known = f"transform({sheet.history(rows, number.sql)}, r -> r.{number.sql})"
+    return _percentile(aggregate, f"filter({known}, x -> x is not null)", number.scale)
+
+
+def measure(place: str, by: str) -> Measure:
+    """The measure that `by` names.
+
+    Raises:
+        DefinitionError: it is not one of the aggregates that are understood.
+    """
+    try:
+        tree: Any = sqlglot.parse_one(by, dialect="spark")
+    except sqlglot.errors.SqlglotError:
+        tree = None
+    function = _MEASURES.get(type(tree))
+    if function is None:
+        expected = "count(1), or count, sum, avg, min or max of one expression"
+        problem = Problem(f"{place}.by", f"`{by}` is no measure", expected, "by: sum(amount)")
+        message = "The definition has a measure that is not understood; nothing was read"
+        raise DefinitionError(message, problem)
+    operand, is_distinct = tree.this, isinstance(tree.this, exp.Distinct)
+    if is_distinct:
+        operand = operand.expressions[0]
+    if function == "count" and isinstance(operand, (exp.Literal, exp.Star)):
+        return Measure("count", None)
+    return Measure(function, operand.sql(dialect="spark"), is_distinct)
+
+
+def orders(aggregate: Aggregate) -> list[tuple[str, bool]]:
+    """Expression and whether it is descending, for each of the declared orders."""
+    found = []
+    for order in aggregate.order:
+        words = order.rsplit(None, 1)
+        is_named = len(words) > 1 and words[1].lower() in ("asc", "desc")
+        found.append((words[0] if is_named else order, is_named and words[1].lower() == "desc"))
+    return found
+
+
+def _latest(sheet: Sheet, aggregate: Aggregate, rows: Condition) -> str:
+    """Records in the declared order, then newest first, by row_id, then by the fields."""
+    fields = {name: sheet.raw(text) for name, text in aggregate.fields.items()}
+    ties = sheet.ties()
+    ordered = [(sheet.raw(text), is_descending) for text, is_descending in orders(aggregate)]
+    types = [sheet.types[text] for text, _ in orders(aggregate)]
+    one_per = [sheet.raw(aggregate.one_per)] if aggregate.one_per else []
+    history = sheet.history(rows, *one_per, *[name for name, _ in ordered], *ties, *fields.values())
+
+    def sortable(h: str) -> str:
+        keys = [
+            f"'n{n}', r.{name} is not null, 'v{n}', "
+            + (f"r.{name}" if is_descending else _ascending(f"r.{name}", h, name, types[n]))
+            for n, (name, is_descending) in enumerate(ordered)
+        ]
+        keys += [f"'{name}', r.{name}" for name in ("sp_at", *ties)]
+        keys += [f"'f{n}', r.{name}" for n, name in enumerate(fields.values())]
+        rest = f"named_struct({', '.join(keys)})"
+        if not one_per:
+            return f"sort_array(transform({h}, r -> {rest}), false)"
+        keyed = f"transform({h}, r -> named_struct('k', r.{one_per[0]}, 'rest', {rest}))"
+        firsts = arithmetic.groups(f"sort_array({keyed}, false)", lambda g: f"get({g}, 0).rest")
+        return f"sort_array({firsts}, false)"
+
+    record = ", ".join(f"{arithmetic.text(name)}, r.f{n}" for n, name in enumerate(fields))
+    newest = f"slice({arithmetic.let('hs', history, sortable)}, 1, {aggregate.latest})"
+    records = f"transform(n, r -> named_struct({record}))"
+    return arithmetic.let("n", newest, lambda n: f"case when size({n}) > 0 then {records} end")
+
+
+def _ascending(value: str, history: str, name: str, data_type: T.DataType) -> str:
+    """A key whose descending order is the ascending order of `value`."""
+    if isinstance(data_type, T.NumericType):
+        return f"-{value}"
+    if isinstance(data_type, T.DateType):
+        return f"-unix_date({value})"
+    if isinstance(data_type, T.TimestampType):
+        return f"-unix_micros({value})"
+    known = f"array_distinct(transform({history}, q -> q.{name}))"
+    return f"array_position(sort_array({known}, false), {value})"
+
+
+def _top(sheet: Sheet, aggregate: Aggregate, rows: Condition, by: Measure) -> str:
+    """The k categories with most of the measure, unknown measures last, ties by name."""
+    name = sheet.raw(aggregate.operand)
+    operand = None
+    is_sum = by.function in ("sum", "avg")
+    if by.operand is not None:
+        number = sheet.number(by.operand, aggregate.scale, most=MOST_DIGITS) if is_sum else None
+        operand = number or Number(sheet.raw(by.operand))
+    history = sheet.history(rows, name, *([operand.sql] if operand else []))
+    member = f", 'v', r.{operand.sql}" if operand else ""
+    keyed = f"transform({history}, r -> named_struct('k', r.{name}{member}))"
+    known = f"sort_array(filter({keyed}, e -> e.k is not null))"
+    measured = arithmetic.groups(
+        known,
+        lambda g: f"named_struct('k', get({g}, 0).k, 'm', {_measured(by, g, operand)})",
+    )
+
+    def best(m: str) -> str:
+        # Ascending by the negated measure, then by name: the order is total.
+        rank = (
+            f"transform({m}, e -> named_struct('n', e.m is null, "
+            f"'v', -{_ordinal('e.m', by, sheet)}, 'k', e.k, 'm', e.m))"
+        )
+        chosen = f"slice(sort_array({rank}), 1, {aggregate.k})"
+        return f"transform({chosen}, e -> {_shown(aggregate, by, m, operand)})"
+
+    return arithmetic.let("m", measured, best)
+
+
+def _measured(by: Measure, group: str, operand: Number | None) -> str:
+    if operand is None:
+        return f"size({group})"
+    known = f"filter(transform({group}, e -> e.v), x -> x is not null)"
+    if by.function == "count":
+        return f"size(array_distinct({known}))" if by.is_distinct else f"size({known})"
+    if by.function in ("min", "max"):
+        return f"array_{by.function}({known})"
+    total = arithmetic.total(group, "v", operand.scale)
+    if by.function == "sum":
+        return total
+    size = f"cast(size({known}) as decimal(10,0))"
+    return arithmetic.quotient(Number(total, operand.scale), Number(size), MOST_DIGITS)
+
+
+def _ordinal(measured: str, by: Measure, sheet: Sheet) -> str:
+    data_type = sheet.types[by.operand] if by.operand and by.function in ("min", "max") else None
+    if isinstance(data_type, T.TimestampType):
+        return f"unix_micros({measured})"
+    return f"unix_date({measured})" if isinstance(data_type, T.DateType) else measured
+
+
+def _shown(aggregate: Aggregate, by: Measure, groups: str, operand: Number | None) -> str:
+    if not aggregate.members:
+        return "e.k"
+    members = {"name": "e.k", "value": "e.m"}
+    if "share" in aggregate.members:
+        is_sum = by.function == "sum" and operand is not None
+        scale = operand.scale if is_sum and operand else 0
+        sizes = f"transform({groups}, q -> named_struct('v', cast(q.m as decimal(38,{scale}))))"
+        whole = Number(arithmetic.total(sizes, "v", scale), scale)
+        digits = MOST_DIGITS if aggregate.scale is None else aggregate.scale
+        part = Number(f"cast(e.m as decimal(38,{scale}))", scale)
+        members["share"] = arithmetic.quotient(part, whole, digits)
+    shown = ", ".join(f"'{name}', {members[name]}" for name in aggregate.members)
+    return f"named_struct({shown})"
+
+
+def _merged(sheet: Sheet, aggregate: Aggregate, rows: Condition) -> Number:
+    """The operation over the sums of whole days, weeks or months, the first ones left out."""
+    number = sheet.number(aggregate.operand, aggregate.scale, most=MOST_DIGITS)
+    period = sheet.period(str(aggregate.merge))
+    history = sheet.history(rows, number.sql, period)
+    keyed = f"transform({history}, r -> named_struct('k', r.{period}, 'v', r.{number.sql}))"
+    sums = arithmetic.groups(
+        f"sort_array({keyed})", lambda g: arithmetic.total(g, "v", number.scale)
+    )
+    known = f"filter({sums}, x -> x is not null)"
+    if aggregate.skip:
+        known = f"slice({known}, {aggregate.skip + 1}, 1000000)"
+    if aggregate.operation in ("median", "percentile"):
+        return _percentile(aggregate, known, number.scale)
+    if aggregate.operation in ("min", "max"):
+        return Number(f"array_{aggregate.operation}({known})", number.scale)
+    structs = f"transform({known}, x -> named_struct('v', x))"
+    total = Number(arithmetic.total("vs", "v", number.scale), number.scale)
+    if aggregate.operation == "sum":
+        return Number(arithmetic.let("vs", structs, lambda _: total.sql), number.scale)
+    digits = aggregate.digits or 0
+    size = Number("cast(size(vs) as decimal(10,0))")
+    exact = arithmetic.quotient(total, size, digits)
+    return Number(arithmetic.let("vs", structs, lambda _: exact), digits)
+
+
+def _percentile(aggregate: Aggregate, array: str, scale: int) -> Number:
+    digits = aggregate.digits or 0
+    at = (1, 2) if aggregate.at is None else aggregate.at.as_integer_ratio()
+    return Number(arithmetic.percentile(f"sort_array({array})", at, scale, digits), digits)
+
+
+def is_history(aggregate: Aggregate) -> bool:
+    """Whether the operation looks at rows again."""
+    return not folds.is_fold(aggregate)

@@ -1,0 +1,177 @@
+"""The working sheet of one source: operands, each computed once a row, and totals, once a user.
+
+    rows → operands (a column for each expression asked) → totals (one aggregation) → values
+
+Values that ask for the same operand or the same total share it, however many windows there are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from spark_profiles import arithmetic, columns
+from spark_profiles.arithmetic import Number
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from pyspark.sql import Column
+    from pyspark.sql.types import DataType
+
+    from spark_profiles.source import Source
+    from spark_profiles.windows import Bounds, Calendar
+
+HISTORY = "h"
+"""The total that holds the rows of a user themselves, as structs of operands, in no order."""
+_WHOLE = 38
+_EPOCH_WEEKDAY = 3
+"""1970-01-01 was a Thursday; Monday is 0."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Which rows count: those in the window for which all flags are true."""
+
+    bounds: Bounds
+    flags: tuple[str, ...]
+    as_of: datetime
+
+    def sql(self, row: str = "") -> str:
+        """The condition over operands, or over the members of the struct `row.`; empty: all."""
+        parts = [f"{row}{flag}" for flag in self.flags]
+        if self.bounds.start is not None:
+            parts.append(f"{row}sp_at >= {columns.instant_sql(self.bounds.start)}")
+        # Rows at or after as-of are not accepted in the first place.
+        if self.bounds.end < self.as_of:
+            parts.append(f"{row}sp_at < {columns.instant_sql(self.bounds.end)}")
+        return " and ".join(parts)
+
+    def when(self, sql: str) -> str:
+        """`sql` where the condition is true, else null."""
+        return f"case when {self.sql()} then {sql} end" if self.sql() else sql
+
+
+@dataclass
+class Sheet:
+    """Collects what the values of a source need; `types` gives the type of each expression."""
+
+    source: Source
+    types: Mapping[str, DataType]
+    as_of: datetime
+    days: Calendar
+    operands: dict[str, tuple[str, Column]] = field(default_factory=dict)
+    totals: dict[str, str] = field(default_factory=dict)
+    remembered: set[str] = field(default_factory=set)
+    earliest: set[datetime | None] = field(default_factory=set)
+
+    def flag(self, condition: str) -> str:
+        """The column that is true where `condition` is; null is not true."""
+        return self._operand(f"flag {condition}", F.coalesce(F.expr(condition), F.lit(False)))
+
+    def raw(self, expression: str) -> str:
+        """The column with the value as it is; NaN and infinity are null."""
+        value = columns.finite(F.expr(expression), self.types[expression])
+        return self._operand(f"raw {expression}", value)
+
+    def number(self, expression: str, scale: int | None, *, most: int = _WHOLE) -> Number:
+        """The column with the value as an exact decimal, of at most `most` digits after the point.
+
+        With such a bound, numbers of more than 26 digits before the point are null.
+        """
+        data_type = self.types[expression]
+        value = columns.exact(F.expr(expression), data_type, scale)
+        digits = columns.exact_scale(data_type, scale)
+        if most < digits:
+            value, digits = F.round(value, most), most
+        if most < _WHOLE and isinstance(data_type, T.DecimalType):
+            is_fit = F.abs(value) < F.expr(arithmetic.power(arithmetic.HUGE))
+            value = F.when(is_fit, value.cast(f"decimal({arithmetic.HUGE + digits},{digits})"))
+        name = self._operand(f"number {scale} {most} {expression}", value)
+        return Number(name, digits)
+
+    def weight(self, half_life: str) -> str:
+        """The column with 2 ^ -(age / half-life), rounded to 9 digits."""
+        unit = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}[half_life[-1]]
+        micros = int(half_life[:-1]) * unit * 1_000_000
+        age = f"{columns.micros(self.as_of)} - unix_micros(sp_at)"
+        sql = f"cast(pow(2D, -(cast({age} as double) / {micros}D)) as decimal(10,9))"
+        return self._operand(f"weight {half_life}", F.expr(sql))
+
+    def period(self, unit: str) -> str:
+        """The column with the number of the day, week or month (since 1970) of the row."""
+        if unit == "hours":
+            return self._operand("micros", F.expr("unix_micros(sp_at)"))
+        local = f"from_utc_timestamp(sp_at, {arithmetic.text(self.days.time_zone)})"
+        day = f"unix_date(to_date({local}))"
+        shift = _EPOCH_WEEKDAY - self.days.first_weekday
+        sql = {
+            "days": day,
+            "weeks": f"cast(floor(({day} + {shift}) / 7D) as int)",
+            "months": f"12 * year({local}) + month({local})",
+        }[unit]
+        return self._operand(unit, F.expr(sql))
+
+    def current_period(self, unit: str) -> int:
+        """The number of the day, week or month of as-of; of hours, the microsecond."""
+        if unit == "hours":
+            return columns.micros(self.as_of)
+        local = self.as_of.astimezone(self.days.zone).date()
+        day = local.toordinal() - 719_163
+        if unit == "weeks":
+            return (day + _EPOCH_WEEKDAY - self.days.first_weekday) // 7
+        return day if unit == "days" else 12 * local.year + local.month
+
+    def ties(self) -> list[str]:
+        """The columns that order rows of the same time."""
+        return [self._operand(f"row_id {c}", F.col(f"`{c}`")) for c in self.source.row_id]
+
+    def total(self, sql: str) -> str:
+        """The column with this aggregate over the operands of a user."""
+        if sql not in self.totals:
+            self.totals[sql] = f"t{len(self.totals)}"
+        return self.totals[sql]
+
+    def history(self, condition: Condition, *names: str) -> str:
+        """The rows of a user that count, as an array of structs with these operands at least."""
+        self.remembered |= {*condition.flags, *names, "sp_at"}
+        self.earliest.add(condition.bounds.start)
+        asked = condition.sql("r.")
+        return f"filter({HISTORY}, r -> {asked})" if asked else HISTORY
+
+    def columns(self) -> list[Column]:
+        """sp_key, sp_at and all operands."""
+        named = [column.alias(name) for name, column in self.operands.values()]
+        return [F.col("sp_key"), F.col("sp_at"), *named]
+
+    def aggregates(self) -> list[Column]:
+        """All totals, and the history where one was asked for."""
+        found = [F.expr(sql).alias(name) for sql, name in self.totals.items()]
+        if self.remembered:
+            members = ", ".join(f"'{name}', {name}" for name in sorted(self.remembered))
+            row = f"named_struct({members})"
+            known = [start for start in self.earliest if start is not None]
+            if len(known) == len(self.earliest):
+                row = f"case when sp_at >= {columns.instant_sql(min(known))} then {row} end"
+            found.append(F.expr(f"collect_list({row})").alias(HISTORY))
+        # Spark wants at least one aggregate.
+        return found or [F.count("*").alias("sp_rows")]
+
+    def _operand(self, key: str, column: Column) -> str:
+        if key not in self.operands:
+            self.operands[key] = (f"x{len(self.operands)}", column)
+        return self.operands[key][0]
+
+
+def is_number(data_type: DataType) -> bool:
+    """Whether a value of this type can be added and divided."""
+    return isinstance(data_type, (T.NumericType, T.NullType))
+
+
+def is_condition(data_type: DataType) -> bool:
+    """Whether a value of this type is true, false or null."""
+    return isinstance(data_type, (T.BooleanType, T.NullType))
