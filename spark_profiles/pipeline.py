@@ -194,7 +194,8 @@ def _aggregated(
     Raises:
         DefinitionError: something cannot be computed; lists all, of all sources.
     """
-    frames, problems = [], []
+    frames: list[DataFrame] = []
+    problems: list[Problem] = []
     for name, wanted in values.aggregated_values(definition).items():
         try:
             frame = aggregates.compute(
