@@ -173,7 +173,7 @@ def warnings(sources: Sequence[Judged]) -> DataFrame | None:
 def _tallies(source: Judged) -> DataFrame:
     """How many rows of each verdict every key has."""
     statuses = (ACCEPTED, REFUSED, DUPLICATE, AFTER)
-    tallies = [F.count(F.when(F.col("sp_status") == s, 1)).alias(s) for s in statuses]
+    tallies = [F.expr(f"count(case when sp_status = '{s}' then 1 end) as {s}") for s in statuses]
     by_key = source.rows.groupBy("sp_key").agg(F.count("*").alias("n"), *tallies)
     return by_key.withColumn("source", F.lit(source.name))
 

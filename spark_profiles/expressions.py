@@ -37,18 +37,19 @@ def checked(
     rows: DataFrame, expressions: Mapping[str, str]
 ) -> tuple[dict[str, DataType], list[Problem]]:
     """The type of each expression that fits the table, and what is wrong with the others."""
-    problems = [p for place, text in expressions.items() for p in _missing(rows, place, text)]
-    wrong = {problem.where for problem in problems}
-    asked = {place: text for place, text in expressions.items() if place not in wrong}
-    if not asked:
-        return {}, problems
+    if not expressions:
+        return {}, []
     types: dict[str, DataType] = {}
+    problems: list[Problem] = []
     with _unlogged():
         try:
-            return _types(rows, asked), problems
+            return _types(rows, expressions), []
         except (AnalysisException, ParseException):
             pass
-        for place, text in asked.items():
+        for place, text in expressions.items():
+            if missing := _missing(rows, place, text):
+                problems += missing
+                continue
             try:
                 types |= _types(rows, {place: text})
             except (AnalysisException, ParseException) as error:

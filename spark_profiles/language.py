@@ -92,8 +92,10 @@ def expressions(value: Any, place: Place = ()) -> Iterator[tuple[Place, str, Ove
     Found by the types of the members, so that a new member is checked without being listed.
     """
     if isinstance(value, BaseModel):
-        for name, field in type(value).model_fields.items():
-            if isinstance(value, Model) and name not in value.chosen:
+        fields = type(value).model_fields
+        chosen = value.chosen if isinstance(value, Model) else fields.keys()
+        for name, field in fields.items():
+            if name not in chosen:
                 continue
             over = _over(field.annotation, *field.metadata)
             for inner, member in _texts(getattr(value, name), (*place, field.alias or name)):
