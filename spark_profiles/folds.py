@@ -23,7 +23,8 @@ def value(sheet: Sheet, aggregate: Aggregate, rows: Condition) -> Number:
 
 def is_fold(aggregate: Aggregate) -> bool:
     """Whether the operation is one of these."""
-    return aggregate.operation in _OPERATIONS and not aggregate.merge
+    is_exact = aggregate.operation in ("median", "percentile") and not aggregate.approximate
+    return aggregate.operation in _OPERATIONS and not aggregate.merge and not is_exact
 
 
 def _count(sheet: Sheet, aggregate: Aggregate, rows: Condition) -> Number:
@@ -36,7 +37,7 @@ def _count(sheet: Sheet, aggregate: Aggregate, rows: Condition) -> Number:
 def _count_distinct(sheet: Sheet, aggregate: Aggregate, rows: Condition) -> Number:
     operand = rows.when(sheet.raw(aggregate.operand))
     if aggregate.approximate:
-        return Number(sheet.total(f"approx_count_distinct({operand}, 0.02)"))
+        return Number(sheet.total(f"approx_count_distinct({operand})"))
     # A set per user instead of Spark's distinct, which copies every row for each of them.
     return Number(f"cast(size({sheet.total(f'collect_set({operand})')}) as bigint)")
 
@@ -83,6 +84,17 @@ def _stddev(sheet: Sheet, aggregate: Aggregate, rows: Condition) -> Number:
     root = f"sqrt(cast(cast({spread} as decimal(38,0)) as double) / {degrees}) / {unit}D"
     digits = aggregate.digits or 0
     return Number(arithmetic.from_double(f"case when {is_fit} then {root} end", digits), digits)
+
+
+def _percentile(sheet: Sheet, aggregate: Aggregate, rows: Condition) -> Number:
+    """Of values rounded to 3 significant digits: there are few, so that memory is bounded."""
+    number = sheet.number(aggregate.operand, aggregate.scale, most=MOST_DIGITS).sql
+    size = f"pow(10D, length(cast(cast(floor(abs({number})) as decimal(38,0)) as string)) - 1)"
+    few = f"round(cast({number} as double) / {size}, 2) * {size}"
+    at = "0.5" if aggregate.at is None else str(aggregate.at)
+    digits = aggregate.digits or 0
+    found = sheet.total(f"percentile({rows.when(few)}, {at})")
+    return Number(arithmetic.from_double(found, digits), digits)
 
 
 def _edge(aggregate_function: str) -> Callable[[Sheet, Aggregate, Condition], Number]:
@@ -207,6 +219,8 @@ _OPERATIONS: dict[str, Callable[[Sheet, Aggregate, Condition], Number]] = {
     "sum": _sum,
     "average": _average,
     "stddev": _stddev,
+    "median": _percentile,
+    "percentile": _percentile,
     "min": _edge("min"),
     "max": _edge("max"),
     "first": _by_time("min"),
