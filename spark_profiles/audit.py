@@ -7,22 +7,27 @@ code runs on classic and Connect sessions.
 
 from __future__ import annotations
 
+import random
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from pyspark.sql import Window
 from pyspark.sql import functions as F
 
-from spark_profiles import schemas, states
+from spark_profiles import guard, schemas, states
 from spark_profiles.guard import SourceCounts
 from spark_profiles.states import RunStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from pyspark.sql import DataFrame, SparkSession
+
+    from spark_profiles.slices import Slice
 
 
 @dataclass(frozen=True)
@@ -45,12 +50,21 @@ class Run:
     changed: int | None = None
     gone: int | None = None
     same: int | None = None
+    held: int | None = None
+    """Profiles that are not sent because the platform rejected them too often."""
+    kept: int | None = None
+    """Profiles of users who are gone, but not yet for long enough."""
     lines: int | None = None
     files: int | None = None
     bytes: int | None = None
     document_import_id: str | None = None
     confirmed: int | None = None
+    rejected: int | None = None
     message: str | None = None
+    tripped: str | None = None
+    accepted: str | None = None
+    accepted_by: str | None = None
+    accepted_why: str | None = None
     started_at: datetime | None = None
     updated_at: datetime | None = None
 
@@ -107,9 +121,8 @@ class Audit:
         typed = rows.withColumn("run_id", F.lit(run_id)).select(*columns)
         writer = typed.write.format("delta").option("compression", "snappy")
         if self._is_sail and "array<" in schemas.TABLES[table]:
-            self._spark.sql(
-                f"DELETE FROM {self._target(table)} WHERE run_id = '{run_id}'"
-            ).collect()
+            delete = f"DELETE FROM {self._target(table)} WHERE run_id = '{run_id}'"
+            _repeated(lambda: self._spark.sql(delete).collect())
             self._save(writer.mode("append"), table)
         else:
             replaced = writer.mode("overwrite").option("replaceWhere", f"run_id = '{run_id}'")
@@ -144,12 +157,13 @@ class Audit:
         view = f"run_{record['run_id'].replace('-', '_')}"
         self._spark.createDataFrame([row], schemas.TABLES["runs"]).createOrReplaceTempView(view)
         names = [name for name, _ in _columns("runs")]
-        self._spark.sql(
+        merge = (
             f"MERGE INTO {self._target('runs')} AS d USING {view} AS c ON d.run_id = c.run_id"
             f" WHEN MATCHED THEN UPDATE SET {', '.join(f'{n} = c.{n}' for n in names)}"
             f" WHEN NOT MATCHED THEN INSERT ({', '.join(names)})"
             f" VALUES ({', '.join(f'c.{n}' for n in names)})"
-        ).collect()
+        )
+        _repeated(lambda: self._spark.sql(merge).collect())
 
     def runs(self, name: str | None = None) -> list[Run]:
         """The runs, oldest first: of one definition, or of all."""
@@ -161,40 +175,200 @@ class Audit:
         """The profiles as last confirmed; one row is a profile."""
         return self.read("delivered").where(F.col("name") == name)
 
-    def confirm(self, run_id: str, name: str, files: Sequence[str]) -> None:
-        """Move the lines of these files into `delivered`; doing it again changes nothing."""
-        sent = self.of_run("files", run_id).where(F.col("file").isin(*files))
-        lines = self.of_run("lines", run_id).alias("l")
+    def rejected(self, name: str) -> DataFrame:
+        """How many runs had a payload rejected; one row is a payload of a profile."""
+        of_name = (F.col("name") == name) & F.col("profile_key").isNotNull()
+        return (
+            self.read("rejected_lines")
+            .where(of_name)
+            .groupBy("profile_key", "payload_hash")
+            .agg(F.countDistinct("run_id").alias("times"))
+        )
+
+    def kept(self, run_id: str) -> DataFrame:
+        """Who was gone but kept in a run, and since when; one row is a profile."""
+        kept = self.of_run("lines", run_id).where(F.col("change") == schemas.KEPT)
+        return kept.select("profile_key", "since")
+
+    def figures(self, run: Run, *, with_stats: bool, **sizes: int) -> guard.Figures:
+        """A recorded run as limits look at it."""
+        stats: tuple[guard.PropertyStats, ...] = ()
+        if with_stats:
+            rows = self.of_run("property_stats", run.run_id).drop("run_id").collect()
+            stats = tuple(guard.PropertyStats(**row.asDict()) for row in rows)
+        known = (run.changed or 0) + (run.gone or 0) + (run.same or 0) + (run.kept or 0)
+        return guard.Figures(
+            definition_hash=run.definition_hash,
+            as_of=run.as_of,
+            counts=run.counts,
+            delivered=known,
+            changed=run.changed or 0,
+            gone=run.gone or 0,
+            stats=stats,
+            **sizes,
+        )
+
+    def churn(self, name: str) -> list[dict[str, Any]]:
+        """How often each top-level property changed, and how often it alone: most first."""
+        lines = self.read("lines").where((F.col("name") == name) & F.col("properties").isNotNull())
+        rows = (
+            lines.select(F.explode("properties").alias("property"), F.size("properties").alias("n"))
+            .groupBy("property")
+            .agg(F.count("*").alias("changed"), F.count(F.when(F.col("n") == 1, 1)).alias("alone"))
+            .orderBy(F.desc("changed"), "property")
+            .collect()
+        )
+        return [row.asDict() for row in rows]
+
+    def placed(self, run_id: str) -> DataFrame:
+        """The lines of a run that lie in files: all columns of `lines`, and file."""
+        whole = self.of_run("files", run_id).where(~F.col("file").contains("#"))
+        ranges = whole.select("file", "operation", "first_bucket", "last_bucket")
         is_inside = (
             (F.col("l.operation") == F.col("f.operation"))
             & (F.col("l.bucket") >= F.col("f.first_bucket"))
             & (F.col("l.bucket") <= F.col("f.last_bucket"))
         )
-        confirmed = lines.join(F.broadcast(sent).alias("f"), on=is_inside, how="inner").select(
-            "l.name",
-            "l.profile_key",
-            "l.operation",
-            "l.identifier",
-            "l.payload",
-            "l.payload_hash",
-            "l.run_id",
+        lines = self.of_run("lines", run_id).alias("l")
+        # Ranges do not overlap, so each line meets one file.
+        return lines.join(F.broadcast(ranges).alias("f"), on=is_inside, how="inner").select(
+            "l.*", "f.file"
+        )
+
+    def _numbered(self, run_id: str, parts: Sequence[Slice]) -> DataFrame:
+        """The lines that lie in these parts: all of `placed`, and line_number."""
+        of_file = Window.partitionBy("file").orderBy("profile_key")
+        files = sorted({part.file for part in parts})
+        numbered = (
+            self.placed(run_id)
+            .where(F.col("file").isin(*files))
+            .withColumn("line_number", F.row_number().over(of_file).cast("bigint"))
+        )
+        wanted = self._spark.createDataFrame(
+            [(part.file, part.first, part.last) for part in parts],
+            "part_of string, first bigint, last bigint",
+        )
+        is_inside = (F.col("file") == F.col("part_of")) & F.col("line_number").between(
+            F.col("first"), F.col("last")
+        )
+        return numbered.join(F.broadcast(wanted), on=is_inside, how="left_semi")
+
+    def reject(
+        self, run: Run, parts: Sequence[Slice], messages: Mapping[tuple[str, int | None], str]
+    ) -> int:
+        """Record the lines in these parts as rejected, each with its user; returns how many.
+
+        `messages` are what the error files said: of a part and a line in it.
+        """
+        told = [(*key, message) for key, message in messages.items()]
+        said = self._spark.createDataFrame(told, "file string, line bigint, message string")
+        # A part of one line has one message; of others the message of the line is looked for.
+        said = said.groupBy("file", "line").agg(F.max("message").alias("message"))
+        lines = self._numbered(run.run_id, parts).alias("l")
+        alone = F.concat_ws("-", "l.line_number", "l.line_number")
+        is_said = (F.col("s.file") == F.concat_ws("#", "l.file", alone)) | (
+            (F.col("s.file") == F.col("l.file")) & (F.col("s.line") == F.col("l.line_number"))
+        )
+        rows = (
+            lines.join(F.broadcast(said).alias("s"), on=is_said, how="left")
+            .groupBy("l.name", "l.file", "l.line_number", "l.profile_key", "l.payload",
+                     "l.payload_hash")
+            .agg(F.max("s.message").alias("message"))
+        )  # fmt: skip
+        self.put("rejected_lines", run.run_id, rows)
+        return self.of_run("rejected_lines", run.run_id).count()
+
+    def confirm(self, run_id: str, name: str, parts: Sequence[Slice]) -> None:
+        """Move the lines of these parts into `delivered`; doing it again changes nothing.
+
+        Lines that are recorded as rejected stay out.
+        """
+        if not parts:
+            return
+        whole = [row["file"] for row in self._whole_files(run_id, parts)]
+        lines = self.placed(run_id).where(F.col("file").isin(*whole))
+        others = [part for part in parts if part.file not in whole]
+        if others:
+            lines = lines.unionByName(self._numbered(run_id, others).drop("line_number"))
+        refused = self.of_run("rejected_lines", run_id).where(F.col("profile_key").isNotNull())
+        confirmed = lines.join(
+            F.broadcast(refused.select("profile_key")), on="profile_key", how="left_anti"
+        ).select(
+            "name", "profile_key", "operation", "identifier", "payload", "payload_hash", "run_id"
         )
         view = f"confirmed_{run_id.replace('-', '_')}"
         confirmed.createOrReplaceTempView(view)
+        merge = _MERGE.format(target=self._target("delivered"), name=name, view=view)
         try:
-            merge = _MERGE.format(target=self._target("delivered"), name=name, view=view)
-            self._spark.sql(merge).collect()
+            _repeated(lambda: self._spark.sql(merge).collect())
         finally:
             self._spark.catalog.dropTempView(view)
 
+    def _whole_files(self, run_id: str, parts: Sequence[Slice]) -> list[Any]:
+        """The files that lie wholly in one of the parts."""
+        sizes = {part.file: part.last for part in parts if part.first == 1}
+        rows = self.of_run("files", run_id).where(F.col("file").isin(*sizes)).collect()
+        return [row for row in rows if sizes[row["file"]] == row["lines"]]
+
+    def merge_lease(self, name: str, owner: str, *, until: datetime, take_from: str | None) -> bool:
+        """Make `owner` the holder, if the holder is `take_from` (None: nobody ever was).
+
+        Returns whether the write went through; False when another was quicker. Whose the lease
+        then is must be read.
+        """
+        micros = round(until.timestamp() * 1_000_000)
+        try:
+            self._spark.sql(
+                f"MERGE INTO {self._target('leases')} AS d USING (SELECT '{name}' AS name,"
+                f" '{owner}' AS owner, timestamp_micros({micros}) AS until) AS c"
+                f" ON d.name = '{name}' AND d.name = c.name"
+                f" WHEN MATCHED AND d.owner = '{take_from or ''}' THEN"
+                " UPDATE SET owner = c.owner, until = c.until"
+                " WHEN NOT MATCHED THEN"
+                " INSERT (name, owner, until) VALUES (c.name, c.owner, c.until)"
+            ).collect()
+        except Exception as error:
+            if _is_conflict(error):
+                return False
+            raise
+        return True
+
     def _save(self, writer: Any, table: str) -> None:
         if self._is_path:
-            writer.save(f"{self.location}/{table}")
+            _repeated(lambda: writer.save(f"{self.location}/{table}"))
         else:
-            writer.saveAsTable(f"{self.location}.{table}")
+            _repeated(lambda: writer.saveAsTable(f"{self.location}.{table}"))
 
     def _target(self, table: str) -> str:
         return f"delta.`{self.location}/{table}`" if self._is_path else f"{self.location}.{table}"
+
+
+# Conflicts of commits have no common class in classic sessions, in Connect and on Sail.
+_CONFLICTS = (
+    "DELTA_CONCURRENT_",
+    "io.delta.exceptions.Concurrent",
+    "DELTA_PROTOCOL_CHANGED",
+    "ProtocolChangedException",
+    "Failed to commit transaction",
+)
+_ATTEMPTS = 6
+
+
+def _is_conflict(error: Exception) -> bool:
+    return any(sign in str(error) for sign in _CONFLICTS)
+
+
+def _repeated(write: Callable[[], object]) -> None:
+    """Do the write, again where another commit came between; every write may be repeated."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            write()
+        except Exception as error:
+            if attempt == _ATTEMPTS or not _is_conflict(error):
+                raise
+            time.sleep(0.1 * 2**attempt * random.random())  # noqa: S311  only spreads them
+        else:
+            return
 
 
 # The literal name keeps the merge inside one partition.

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from spark_profiles.schemas import DELETE, FORCE_REPLACE, GONE, SAME, UPSERT
+from spark_profiles.schemas import (
+    DELETE,
+    FORCE_REPLACE,
+    GONE,
+    HELD,
+    KEPT,
+    SAME,
+    UPSERT,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -37,25 +45,31 @@ def payloads(profiles: DataFrame) -> DataFrame:
 
 
 def lines(changed: DataFrame) -> DataFrame:
-    """The lines to send; one row is a line.
+    """What to do about each profile that differs from its delivery; one row is a line.
 
     Args:
         changed: the rows of `changes.between`.
 
     Returns:
         profile_key, change, operation, strategy, identifier, payload, payload_hash, bytes (of
-        the line with its end) and bucket. A delete names its profile by the two `$` keys only.
+        the line with its end), bucket, delivered_hash, properties (top-level names in which a
+        changed profile differs) and since. A delete names its profile by the two `$` keys only.
+        Where nothing is sent (held, kept) operation, strategy and bytes are null.
     """
     is_gone = F.col("change") == GONE
+    is_sent = ~F.col("change").isin(HELD, KEPT)
     columns = changed.where(F.col("change") != SAME).select(
         "profile_key",
         "change",
-        F.when(is_gone, DELETE).otherwise(UPSERT).alias("operation"),
-        F.when(~is_gone, FORCE_REPLACE).alias("strategy"),
+        F.when(is_gone, DELETE).when(is_sent, UPSERT).alias("operation"),
+        F.when(~is_gone & is_sent, FORCE_REPLACE).alias("strategy"),
         "identifier",
         F.when(is_gone, _profile_keys()).otherwise(F.col("payload")).alias("payload"),
         "payload_hash",
         F.pmod(F.xxhash64("profile_key"), F.lit(BUCKETS)).cast("int").alias("bucket"),
+        "delivered_hash",
+        "properties",
+        "since",
     )
     return columns.withColumn("bytes", F.octet_length(text()) + 1)
 

@@ -108,7 +108,7 @@ def counts(sources: Sequence[Judged], users: DataFrame, spine: Collection[str]) 
 
     `users` has one row per user: sp_key, sp_first and sp_refusal; `spine` names their sources.
     Columns: source, rows, used, refused, duplicate, orphan (accepted, but of no user),
-    after_as_of, and users (the profiles whose first source it is).
+    after_as_of, newest (instant of an accepted row), users (the profiles whose first source it is).
     """
     by_key = union([_tallies(source) for source in sources])
     # Users have one row per key; the null key, always refused, meets none.
@@ -129,6 +129,7 @@ def counts(sources: Sequence[Judged], users: DataFrame, spine: Collection[str]) 
             _total(F.col(DUPLICATE)).alias(DUPLICATE),
             _total(F.when(~is_user & ~is_refused, F.col(ACCEPTED))).alias("orphan"),
             _total(F.col(AFTER)).alias(AFTER),
+            F.max("newest").alias("newest"),
             _total(F.when(is_first & (F.col(ACCEPTED) > 0), F.lit(1))).alias("users"),
         )
     )
@@ -174,7 +175,8 @@ def _tallies(source: Judged) -> DataFrame:
     """How many rows of each verdict every key has."""
     statuses = (ACCEPTED, REFUSED, DUPLICATE, AFTER)
     tallies = [F.expr(f"count(case when sp_status = '{s}' then 1 end) as {s}") for s in statuses]
-    by_key = source.rows.groupBy("sp_key").agg(F.count("*").alias("n"), *tallies)
+    newest = F.max(F.when(F.col("sp_status") == ACCEPTED, F.col("sp_at"))).alias("newest")
+    by_key = source.rows.groupBy("sp_key").agg(F.count("*").alias("n"), newest, *tallies)
     return by_key.withColumn("source", F.lit(source.name))
 
 

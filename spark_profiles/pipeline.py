@@ -66,7 +66,8 @@ def plan(
     as_of: str,
     tables: Mapping[str, DataFrame] | None = None,
     data: str = ".",
-    delivered: DataFrame | None = None,
+    known: changes.Known = changes.Known(),  # noqa: B008  frozen
+    policy: changes.Policy = changes.Policy(),  # noqa: B008  frozen
 ) -> Plan:
     """The plan of one run. Starts no job but those with which Spark looks at its files.
 
@@ -76,7 +77,8 @@ def plan(
         as_of: ISO date or time; a date means the midnight that begins it in the definition's zone.
         tables: DataFrames to use for some sources instead of what the definition names.
         data: the folder in which relative paths of sources lie.
-        delivered: profiles as last confirmed (see the audit table); without, every one is new.
+        known: profiles as last confirmed (see the audit tables); without, every one is new.
+        policy: what is sent of profiles that differ from their delivery.
 
     Raises:
         DefinitionError: the definition, as_of or session does not fit; lists all problems.
@@ -95,8 +97,10 @@ def plan(
     with _located(definition):
         assembled = profiles.assemble(definition, named, aggregated)
     wanted = commands.payloads(assembled)
-    known = spark.createDataFrame([], schemas.DELIVERED) if delivered is None else delivered
-    changed = changes.between(known, wanted)
+    delivered = known.delivered
+    if delivered is None:
+        delivered = spark.createDataFrame([], schemas.DELIVERED)
+    changed = changes.between(delivered, wanted, as_of=instant, policy=policy, known=known)
     return Plan(
         definition=definition,
         as_of=instant,

@@ -2,6 +2,7 @@
 
 Nothing that was sent is forgotten, and nothing counts as delivered that was not confirmed:
 
+    lease             one run of a definition at a time
     before planning   a former run that may have reached the platform is settled first; one of
                       which nothing was sent is abandoned, for planning anew is always right
     record            lines, refused rows and counts; from here all is a function of the tables
@@ -17,19 +18,18 @@ import json
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
-
-from pyspark.sql import functions as F
 
 from spark_profiles import (
+    changes,
     files,
     guard,
+    leases,
     pipeline,
     progress,
-    schemas,
+    recording,
     session,
+    settling,
     stores,
-    upload,
 )
 from spark_profiles.audit import Audit, Run
 from spark_profiles.errors import (
@@ -39,9 +39,10 @@ from spark_profiles.errors import (
     UnconfirmedError,
     UnsettledError,
 )
+from spark_profiles.journal import FilesTable
 from spark_profiles.progress import Event
 from spark_profiles.states import RunStatus, is_settled
-from spark_profiles.upload import FileRecord, FileStatus
+from spark_profiles.upload import FileStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -50,12 +51,12 @@ if TYPE_CHECKING:
 
     from spark_profiles.datamart import Datamart
     from spark_profiles.definition import Definition
-    from spark_profiles.pipeline import Plan
+    from spark_profiles.files import ImportFile
     from spark_profiles.progress import Listener
     from spark_profiles.stores import Folder
-    from spark_profiles.upload import RejectedLine
 
-VERSION = "0.1.0"
+_COMPARED_RUNS = 5
+"""So many confirmed runs the limits compare with."""
 
 
 def _utc_now() -> datetime:
@@ -74,6 +75,7 @@ class Job:
     max_bytes: int = files.MAX_BYTES
     """Most bytes of one import file."""
     limits: guard.Limits = field(default_factory=guard.Limits)
+    policy: changes.Policy = field(default_factory=changes.Policy)
     listener: Listener = progress.silent
     now: Callable[[], datetime] = _utc_now
 
@@ -89,96 +91,99 @@ class Job:
         return stores.folder(run.output)
 
 
-def build(
-    job: Job,
-    definition: Definition,
-    *,
-    as_of: str,
-    data: str = ".",
-    tables: Mapping[str, DataFrame] | None = None,
-    accepted: Sequence[str] = (),
-) -> Run:
+@dataclass(frozen=True)
+class Wish:
+    """What one run is asked for, beside its definition."""
+
+    as_of: str
+    """ISO date or time, see `pipeline.plan`."""
+    data: str = "."
+    """The folder of relative source paths."""
+    tables: Mapping[str, DataFrame] | None = None
+    """DataFrames to use for some sources."""
+    accepted: guard.Acceptance = field(default_factory=guard.Acceptance)
+    """Trips that are right this time; recorded with the run."""
+    resend: Sequence[str] = ()
+    """Profile keys to send even if nothing changed, and even if rejected before."""
+    remove: Sequence[str] = ()
+    """Profile keys to delete although their users are still there."""
+
+
+def build(job: Job, definition: Definition, **wish: Any) -> Run:
     """Plan, record, guard and write one run; nothing is sent. Returns the run as recorded.
 
     Args:
         job: where things lie.
         definition: what a profile is made of.
-        as_of: ISO date or time, see `pipeline.plan`.
-        data: the folder of relative source paths.
-        tables: DataFrames to use for some sources.
-        accepted: names of trips that are right this time; recorded with the run.
+        wish: the members of `Wish`.
 
     Raises:
-        UnsettledError: a former run may have reached the platform; upload it first.
+        UnsettledError: a former run may have reached the platform (upload it first), or another
+            run is at work.
         GuardError: a limit was passed; the run is recorded as tripped.
     """
     audit = job.tables()
-    history = audit.runs(definition.name)
-    return _build(job, audit, history, definition, as_of, data, tables, accepted)
-
-
-def _build(
-    job: Job,
-    audit: Audit,
-    history: Sequence[Run],
-    definition: Definition,
-    as_of: str,
-    data: str,
-    tables: Mapping[str, DataFrame] | None,
-    accepted: Sequence[str],
-) -> Run:
-    _abandon_unsent(job, audit, history)
-    job.listener(Event("plan", "reading the sources"))
-    plan = pipeline.plan(
-        job.spark,
-        definition,
-        as_of=as_of,
-        tables=tables,
-        data=data,
-        delivered=audit.delivered(definition.name),
-    )
-    run = _record(job, audit, plan, history)
-    run = _guard(audit, run, history, job.limits, accepted)
-    return _write(job, audit, run)
+    with leases.held(audit, definition.name, now=job.now):
+        return _build(job, audit, definition, Wish(**wish))
 
 
 def deliver(job: Job, name: str, datamart: Datamart) -> Run | None:
     """Upload and confirm the written run of the definition `name`; None: nothing is waiting.
 
     Raises:
-        UnconfirmedError: settled, but some files were not confirmed; a new run sends them again.
+        UnconfirmedError: settled, but some lines were not confirmed; a new run sends them again.
         UnavailableError: the API does not answer; the same call continues.
+        UnsettledError: another run is at work.
     """
     audit = job.tables()
-    waiting = [run for run in audit.runs(name) if not is_settled(run.status)]
-    ready = [r for r in waiting if r.status in (RunStatus.WRITTEN, RunStatus.UPLOADING)]
-    return _deliver(job, audit, ready[-1], datamart) if ready else None
+    with leases.held(audit, name, now=job.now):
+        waiting = [run for run in audit.runs(name) if not is_settled(run.status)]
+        ready = [r for r in waiting if r.status in (RunStatus.WRITTEN, RunStatus.UPLOADING)]
+        return _deliver(job, audit, ready[-1], datamart) if ready else None
 
 
-def run(
-    job: Job,
-    definition: Definition,
-    datamart: Datamart,
-    *,
-    as_of: str,
-    data: str = ".",
-    tables: Mapping[str, DataFrame] | None = None,
-    accepted: Sequence[str] = (),
-) -> Run:
+def run(job: Job, definition: Definition, datamart: Datamart, **wish: Any) -> Run:
     """Settle what is open, then build and deliver one run. Arguments as of `build`."""
     audit = job.tables()
-    history = audit.runs(definition.name)
-    in_flight = [former for former in history if former.status is RunStatus.UPLOADING]
-    for former in in_flight:
-        job.listener(Event("settle", f"run {former.run_id} is settled first"))
-        _settle(job, audit, former, datamart)
-    history = audit.runs(definition.name) if in_flight else history
-    built = _build(job, audit, history, definition, as_of, data, tables, accepted)
-    return _deliver(job, audit, built, datamart)
+    with leases.held(audit, definition.name, now=job.now):
+        for former in audit.runs(definition.name):
+            if former.status is RunStatus.UPLOADING:
+                job.listener(Event("settle", f"run {former.run_id} is settled first"))
+                settling.settle(job, audit, former, datamart)
+        built = _build(job, audit, definition, Wish(**wish))
+        return _deliver(job, audit, built, datamart)
 
 
-def _abandon_unsent(job: Job, audit: Audit, history: Sequence[Run]) -> None:
-    for former in history:
+def retry(job: Job, name: str, datamart: Datamart) -> Run | None:
+    """Send the unconfirmed files of the last run of `name` once more; None: there are none.
+
+    Only of the newest run: what an older one sent may have been overtaken.
+    """
+    audit = job.tables()
+    with leases.held(audit, name, now=job.now):
+        runs = [run for run in audit.runs(name) if run.status is not RunStatus.ABANDONED]
+        if not runs or runs[-1].status is not RunStatus.UNCONFIRMED:
+            return None
+        FilesTable(audit, runs[-1].run_id, name).reset()
+        return _deliver(job, audit, runs[-1], datamart)
+
+
+def abandon(job: Job, name: str) -> list[Run]:
+    """Give up what the runs of `name` have not sent, and end the lease of a run that died.
+
+    Raises:
+        UnsettledError: a run may have reached the platform; it can only be settled.
+    """
+    audit = job.tables()
+    holder = leases.holder(audit, name)
+    if holder:
+        leases.release(audit, name, holder.owner, now=job.now)
+    return _abandon_unsent(job, audit, audit.runs(name))
+
+
+def _abandon_unsent(job: Job, audit: Audit, history: Sequence[Run]) -> list[Run]:
+    open_runs = [former for former in history if not is_settled(former.status)]
+    for former in open_runs:
         if former.status is RunStatus.UPLOADING:
             problem = Problem(
                 former.run_id,
@@ -188,107 +193,86 @@ def _abandon_unsent(job: Job, audit: Audit, history: Sequence[Run]) -> None:
             )
             message = "A former run is not settled; nothing was planned"
             raise UnsettledError(message, problem)
-        if not is_settled(former.status):
-            # Its files are a function of its recorded lines; they must not lie about as if to send.
-            job.folder(former).remove()
-            audit.put_run(former, status=RunStatus.ABANDONED)
+    abandoned = []
+    for former in open_runs:
+        # Its files are a function of its recorded lines; they must not lie about as if to send.
+        job.folder(former).remove()
+        abandoned.append(audit.put_run(former, status=RunStatus.ABANDONED))
+    return abandoned
 
 
-def _record(job: Job, audit: Audit, plan: Plan, history: Sequence[Run]) -> Run:
-    """Write lines, refused rows and counts; they are the run from here on."""
-    definition = plan.definition
-    run_id = _run_id(plan, history)
-    start = Run(
-        run_id=run_id,
-        name=definition.name,
-        status=RunStatus.PLANNED,
-        as_of=plan.as_of,
-        definition_hash=definition.definition_hash,
-        definition=definition.model_dump_json(by_alias=True, exclude_defaults=True),
-        library_version=VERSION,
-        engine=session.engine(job.spark),
-        output=f"{job.output.rstrip('/')}/{definition.name}/run_id={run_id}",
-        sources=tuple((t.name, t.location, t.version) for t in plan.tables.values()),
-        started_at=job.now(),
+def _build(job: Job, audit: Audit, definition: Definition, wish: Wish) -> Run:
+    history = audit.runs(definition.name)
+    _abandon_unsent(job, audit, history)
+    job.listener(Event("plan", "reading the sources"))
+    plan = pipeline.plan(
+        job.spark,
+        definition,
+        as_of=wish.as_of,
+        tables=wish.tables,
+        data=wish.data,
+        known=_known(job, audit, history, definition.name, wish),
+        policy=job.policy,
     )
-    run = audit.put_run(start)
-    job.listener(Event("record", "computing profiles and recording the lines"))
-    audit.put("lines", run_id, plan.lines.withColumn("name", F.lit(definition.name)))
-    job.listener(Event("count", "counting rows, keeping refused ones"))
-    audit.put("refused_rows", run_id, plan.refused)
-    counts = tuple(guard.SourceCounts(**row.asDict()) for row in plan.counts.collect())
-    counts = tuple(sorted(counts, key=lambda count: list(definition.sources).index(count.source)))
-    figures = _figures(audit, run, counts)
-    return audit.put_run(run, status=RunStatus.RECORDED, counts=counts, **figures)
+    run = recording.record(
+        job.spark, audit, plan, history, output=job.output, now=job.now, listener=job.listener
+    )
+    lines = audit.of_run("lines", run.run_id).where("operation is not null")
+    planned = files.plan(files.grains(lines), max_bytes=job.max_bytes)
+    run = _guard(job, audit, run, history, planned, wish.accepted)
+    return _write(job, audit, run, lines, planned)
 
 
-def _run_id(plan: Plan, history: Sequence[Run]) -> str:
-    """`name-1998-04-01-01`: definition, as-of in its own zone, and how many times by now."""
-    local = plan.as_of.astimezone(ZoneInfo(plan.definition.time_zone))
-    is_midnight = (local.hour, local.minute, local.second) == (0, 0, 0)
-    day = local.strftime("%Y-%m-%d" if is_midnight else "%Y-%m-%dT%H%M%S")
-    prefix = f"{plan.definition.name}-{day}-"
-    taken = sum(run.run_id.startswith(prefix) for run in history)
-    return f"{prefix}{taken + 1:02d}"
+def _known(job: Job, audit: Audit, history: Sequence[Run], name: str, wish: Wish) -> changes.Known:
+    """What the tables know of profiles; frames only where there is something to know."""
+    settled = [r for r in history if r.status in (RunStatus.CONFIRMED, RunStatus.UNCONFIRMED)]
+    rejected = any(former.rejected for former in settled)
+    return changes.Known(
+        delivered=audit.delivered(name),
+        rejected=audit.rejected(name) if rejected else None,
+        kept=audit.kept(settled[-1].run_id) if settled and settled[-1].kept else None,
+        resend=_keys(job.spark, wish.resend),
+        remove=_keys(job.spark, wish.remove),
+    )
 
 
-def _figures(audit: Audit, run: Run, counts: Sequence[guard.SourceCounts]) -> dict[str, int]:
-    """Counts of the recorded lines; what stayed the same follows from what was delivered.
-
-    Raises:
-        IntegrityError: rows or profiles are missing from the counts.
-    """
-    rows = audit.of_run("lines", run.run_id).groupBy("change").agg(F.count("*").alias("n"))
-    by_change = {row["change"]: row["n"] for row in rows.collect()}
-    new, changed, gone = (by_change.get(c, 0) for c in (schemas.NEW, schemas.CHANGED, schemas.GONE))
-    same = audit.delivered(run.name).count() - changed - gone
-    profiles = sum(count.users for count in counts)
-    problems = [
-        Problem(f"sources.{c.source}", f"the parts of {c.rows:,} rows do not add up", str(c))
-        for c in counts
-        if not c.adds_up
-    ]
-    if profiles != new + changed + same:
-        found = f"{new:,} new + {changed:,} changed + {same:,} same"
-        problems.append(Problem("profiles", found, f"{profiles:,} users"))
-    if problems:
-        message = "The counts of the run do not add up; nothing was sent"
-        raise IntegrityError(message, *problems)
-    total = new + changed + gone
-    return {
-        "profiles": profiles, "new": new, "changed": changed, "gone": gone, "same": same,
-        "lines": total,
-    }  # fmt: skip
+def _keys(spark: SparkSession, keys: Sequence[str]) -> DataFrame | None:
+    if not keys:
+        return None
+    return spark.createDataFrame([(key,) for key in keys], "profile_key string")
 
 
 def _guard(
+    job: Job,
     audit: Audit,
     run: Run,
     history: Sequence[Run],
-    limits: guard.Limits,
-    accepted: Sequence[str],
+    planned: Sequence[ImportFile],
+    accepted: guard.Acceptance,
 ) -> Run:
-    confirmed = [r for r in history if r.status is RunStatus.CONFIRMED]
-    found = guard.trips(
-        run.counts,
-        confirmed[-1].counts if confirmed else (),
-        gone=run.gone or 0,
-        delivered=(run.changed or 0) + (run.gone or 0) + (run.same or 0),
-        limits=limits,
+    confirmed = [r for r in history if r.status is RunStatus.CONFIRMED][-_COMPARED_RUNS:]
+    now = audit.figures(
+        run, files=len(planned), bytes=sum(file.bytes for file in planned), with_stats=True
     )
+    before = [audit.figures(r, with_stats=r is confirmed[-1]) for r in confirmed]
+    found = guard.trips(now, before, limits=job.limits)
     named = ", ".join(trip.name for trip in found)
     try:
         guard.check(found, accepted=accepted)
     except GuardError:
-        audit.put_run(run, status=RunStatus.TRIPPED, message=f"tripped: {named}")
+        audit.put_run(run, status=RunStatus.TRIPPED, tripped=named)
         raise
-    return audit.put_run(run, message=f"accepted: {named}") if found else run
+    if not found:
+        return run
+    return audit.put_run(
+        run, tripped=named, accepted=named, accepted_by=accepted.by, accepted_why=accepted.why
+    )
 
 
-def _write(job: Job, audit: Audit, run: Run) -> Run:
+def _write(
+    job: Job, audit: Audit, run: Run, lines: DataFrame, planned: Sequence[ImportFile]
+) -> Run:
     job.listener(Event("write", "writing the import files"))
-    lines = audit.of_run("lines", run.run_id)
-    planned = files.plan(files.grains(lines), max_bytes=job.max_bytes)
     written = files.write(job.spark, lines, planned, job.folder(run))
     total = sum(file.bytes for file in written)
     if sum(file.lines for file in written) != run.lines:
@@ -312,78 +296,13 @@ def _write(job: Job, audit: Audit, run: Run) -> Run:
     return audit.put_run(run, status=RunStatus.WRITTEN, files=len(written), bytes=total)
 
 
-class _FilesTable:
-    """The uploader's journal: the `files` rows of one run, replaced at each step."""
-
-    def __init__(self, audit: Audit, run_id: str) -> None:
-        self._audit, self._run_id = audit, run_id
-        rows = audit.of_run("files", run_id).orderBy("file").collect()
-        self._rows = {row["file"]: row.asDict() for row in rows}
-
-    def files(self) -> list[FileRecord]:
-        """The files as recorded, UPSERT before DELETE, in the order of their names."""
-        order = sorted(self._rows.values(), key=lambda r: (r["operation"] == "DELETE", r["file"]))
-        return [_file_record(row) for row in order]
-
-    def record(self, files: Sequence[FileRecord], rejected: Sequence[RejectedLine] = ()) -> None:
-        """Record these files, and first the lines that the platform rejected."""
-        if rejected:
-            self._reject(rejected)
-        for file in files:
-            facts = {**vars(file), "file": file.name, "status": file.status.value}
-            self._rows[file.name] = {**self._rows[file.name], **facts}
-        self._audit.put_records("files", self._run_id, list(self._rows.values()))
-
-    def _reject(self, lines: Sequence[RejectedLine]) -> None:
-        """Replace what is recorded of these files; a repeated look tells the same again."""
-        replaced = {line.file for line in lines}
-        rows = self._audit.of_run("rejected_lines", self._run_id).collect()
-        kept = [row.asDict() for row in rows if row["file"] not in replaced]
-        self._audit.put_records("rejected_lines", self._run_id, kept + [vars(n) for n in lines])
-
-
-def _file_record(row: Mapping[str, Any]) -> FileRecord:
-    names = FileRecord.__dataclass_fields__.keys() - {"name", "status"}
-    facts = {name: row[name] for name in names}
-    return FileRecord(name=row["file"], status=FileStatus(row["status"]), **facts)
-
-
 def _deliver(job: Job, audit: Audit, run: Run, datamart: Datamart) -> Run:
-    settled = _settle(job, audit, run, datamart)
+    settled = settling.settle(job, audit, run, datamart)
     if settled.status is RunStatus.UNCONFIRMED:
         problem = Problem(settled.run_id, str(settled.message), "", "run again: it sends the rest")
         message = "The upload ended, but not all of it was confirmed"
         raise UnconfirmedError(message, problem)
     return settled
-
-
-def _settle(job: Job, audit: Audit, run: Run, datamart: Datamart) -> Run:
-    """Send what was not sent, follow it to its end, and move what is confirmed into the state."""
-    run = audit.put_run(run, status=RunStatus.UPLOADING)
-    journal = _FilesTable(audit, run.run_id)
-    pending = journal.files()
-    if pending:
-        upload.upload(
-            pending,
-            datamart=datamart,
-            open_file=job.folder(run).open,
-            import_name=f"{run.name} {run.run_id}",
-            journal=journal,
-            listener=job.listener,
-        )
-    done = [file for file in journal.files() if file.status is FileStatus.CONFIRMED]
-    failed = [file for file in journal.files() if file.status is not FileStatus.CONFIRMED]
-    job.listener(Event("confirm", f"{len(done)} files confirmed"))
-    if done:
-        audit.confirm(run.run_id, run.name, [file.name for file in done])
-    imports = {file.document_import_id for file in done + failed}
-    return audit.put_run(
-        run,
-        status=RunStatus.UNCONFIRMED if failed else RunStatus.CONFIRMED,
-        confirmed=sum(file.lines for file in done),
-        document_import_id=next(iter(imports), None),
-        message="; ".join(f"{f.name}: {f.status.value}" for f in failed) or run.message,
-    )
 
 
 def manifest(job: Job, run: Run) -> dict[str, object]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-# What became of a profile since its last confirmed delivery.
+# What became of a profile since its last confirmed delivery; of the last two nothing is sent.
 NEW, CHANGED, GONE, SAME = "new", "changed", "gone", "same"
+HELD, KEPT = "held", "kept"
 
 # What a line asks of the platform.
 UPSERT, DELETE = "UPSERT", "DELETE"
@@ -11,7 +12,7 @@ FORCE_REPLACE = "FORCE_REPLACE"
 
 SOURCE_COUNTS = (
     "source: string, rows: bigint, used: bigint, refused: bigint, duplicate: bigint,"
-    " orphan: bigint, after_as_of: bigint, users: bigint"
+    " orphan: bigint, after_as_of: bigint, newest: timestamp, users: bigint"
 )
 
 RUNS = f"""
@@ -19,15 +20,16 @@ RUNS = f"""
     definition string, library_version string, engine string, output string,
     sources array<struct<name: string, location: string, version: bigint>>,
     counts array<struct<{SOURCE_COUNTS}>>,
-    profiles bigint, new bigint, changed bigint, gone bigint, same bigint,
-    lines bigint, files bigint, bytes bigint, document_import_id string,
-    confirmed bigint, message string, started_at timestamp, updated_at timestamp
+    profiles bigint, new bigint, changed bigint, gone bigint, same bigint, held bigint,
+    kept bigint, lines bigint, files bigint, bytes bigint, document_import_id string,
+    confirmed bigint, rejected bigint, message string, tripped string, accepted string,
+    accepted_by string, accepted_why string, started_at timestamp, updated_at timestamp
 """
 
 LINES = """
     run_id string, name string, profile_key string, change string, operation string,
     strategy string, identifier string, payload string, payload_hash string, bytes bigint,
-    bucket int
+    bucket int, delivered_hash string, properties array<string>, since timestamp
 """
 
 FILES = """
@@ -39,26 +41,39 @@ FILES = """
 
 REFUSED_ROWS = "run_id string, source string, key string, reasons array<string>, row string"
 
-REJECTED_LINES = "run_id string, file string, line_number bigint, message string"
+REJECTED_LINES = """
+    run_id string, name string, file string, line_number bigint, profile_key string,
+    payload string, payload_hash string, message string
+"""
 
 DELIVERED = """
     name string, profile_key string, identifier string, payload string, payload_hash string,
     run_id string
 """
 
+PROPERTY_STATS = """
+    run_id string, name string, profiles bigint, known bigint, mean double, deviation double
+"""
+
+LEASES = "name string, owner string, until timestamp"
+
 TABLES = {
+    "leases": LEASES,
     "runs": RUNS,
     "lines": LINES,
     "files": FILES,
+    "property_stats": PROPERTY_STATS,
     "refused_rows": REFUSED_ROWS,
     "rejected_lines": REJECTED_LINES,
     "delivered": DELIVERED,
 }
 
 PARTITIONED_BY = {
+    "leases": "name",
     "runs": "run_id",
     "lines": "run_id",
     "files": "run_id",
+    "property_stats": "run_id",
     "refused_rows": "run_id",
     "rejected_lines": "run_id",
     "delivered": "name",

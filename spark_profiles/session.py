@@ -17,7 +17,7 @@ import sys
 import tempfile
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from spark_profiles import jdk
 from spark_profiles.errors import PlatformError, Problem
@@ -139,10 +139,13 @@ def embedded_session() -> SparkSession:
     os.environ.setdefault("RUST_LOG", "error")
     server = SparkConnectServer("127.0.0.1", 0)
     server.start(background=True)
-    atexit.register(server.stop)  # and keeps it: a server that nobody holds stops at once
     _, port = server.listening_address
     spark = session_class.builder.remote(f"sc://127.0.0.1:{port}").getOrCreate()
     spark.conf.set("spark.sql.session.timeZone", "UTC")
+    # Spark's client asks the server at exit for what Sail does not have, and logs the refusal.
+    client = cast("Any", spark).client
+    atexit.unregister(getattr(client, "_cleanup_ml_cache", print))
+    atexit.register(server.stop)  # and keeps it: a server that nobody holds stops at once
     return spark
 
 

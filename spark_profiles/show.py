@@ -95,14 +95,20 @@ def run(done: Run, *, as_json: bool) -> None:
     lines = (
         f"profiles {_number(done.profiles)}: new {_number(done.new)},"
         f" changed {_number(done.changed)}, same {_number(done.same)}, gone {_number(done.gone)}"
+        + (f", gone but kept {_number(done.kept)}" if done.kept else "")
+        + (f", held {_number(done.held)}" if done.held else "")
     )
     _results.print(lines, markup=False)
     _results.print(
         f"lines    {_number(done.lines)} in {_number(done.files)} files,"
-        f" {_number(done.bytes)} bytes; confirmed {_number(done.confirmed)}",
+        f" {_number(done.bytes)} bytes; confirmed {_number(done.confirmed)}"
+        + (f", rejected {_number(done.rejected)}" if done.rejected else ""),
         markup=False,
     )
     _results.print(f"files    {done.output}", markup=False, soft_wrap=True)
+    if done.accepted:
+        told = f"{done.accepted}, by {done.accepted_by or '?'}: {done.accepted_why or '?'}"
+        _results.print(f"accepted {told}", markup=False, soft_wrap=True)
     if done.message:
         _results.print(f"note     {done.message}", markup=False, soft_wrap=True)
 
@@ -135,11 +141,27 @@ def status(runs: Sequence[Run], *, as_json: bool) -> None:
         _results.print("No run yet. `spark-profiles run` starts the first.", markup=False)
 
 
+def churn(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Print how often properties changed."""
+    if as_json:
+        _results.print(json.dumps(list(rows)), markup=False, soft_wrap=True)
+        return
+    table = Table(box=None, pad_edge=False)
+    for title in ("property", "changed lines", "of these alone"):
+        table.add_column(title, justify="left" if title == "property" else "right")
+    for row in rows:
+        table.add_row(*[_number(row[name]) for name in ("property", "changed", "alone")])
+    _results.print(table if rows else "No profile has changed yet.")
+
+
 def _plain(done: Run) -> dict[str, Any]:
     """The run as JSON types; the text of its definition is left to the audit table."""
     record = {f.name: getattr(done, f.name) for f in fields(done) if f.name != "definition"}
     record["status"] = done.status.value
-    record["counts"] = [vars(count) for count in done.counts]
+    record["counts"] = [
+        {**vars(count), "newest": count.newest and count.newest.isoformat()}
+        for count in done.counts
+    ]
     for name, value in record.items():
         if isinstance(value, datetime):
             record[name] = value.isoformat()

@@ -35,7 +35,7 @@ NEXT = {
     RunStatus.WRITTEN: {RunStatus.UPLOADING, RunStatus.ABANDONED},
     RunStatus.UPLOADING: {RunStatus.CONFIRMED, RunStatus.UNCONFIRMED},
     RunStatus.CONFIRMED: set(),
-    RunStatus.UNCONFIRMED: set(),
+    RunStatus.UNCONFIRMED: {RunStatus.UPLOADING},
     RunStatus.ABANDONED: set(),
 }
 
@@ -46,14 +46,28 @@ IN_WORDS = {
     RunStatus.WRITTEN: "files are written; nothing was sent; `upload` sends them",
     RunStatus.UPLOADING: "files may have been sent; `upload` or `run` settles it first",
     RunStatus.CONFIRMED: "done; every line is confirmed",
-    RunStatus.UNCONFIRMED: "settled with failures; the next run sends what is missing",
+    RunStatus.UNCONFIRMED: "settled with failures; the next run, or `retry`, sends what is missing",
     RunStatus.ABANDONED: "given up before anything was sent",
 }
 
 
+SETTLED = {RunStatus.CONFIRMED, RunStatus.UNCONFIRMED, RunStatus.ABANDONED}
+
+
 def is_settled(status: RunStatus) -> bool:
-    """Whether nothing more can happen to the run."""
-    return not NEXT[status]
+    """Whether nothing more happens to the run by itself."""
+    return status in SETTLED
+
+
+def drawn() -> str:
+    """The table as a state diagram (Mermaid), for the documentation."""
+    lines = ["stateDiagram-v2", f"    [*] --> {RunStatus.PLANNED.value}"]
+    for before, following in NEXT.items():
+        steps = sorted(after.value for after in following)
+        lines += [f"    {before.value} --> {after}" for after in steps]
+        if not following:
+            lines.append(f"    {before.value} --> [*]")
+    return "\n".join(lines) + "\n"
 
 
 def check(before: RunStatus, after: RunStatus) -> None:

@@ -19,15 +19,24 @@ if TYPE_CHECKING:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--rewrite` makes generated parts of the documents anew; look at the difference."""
+    """What runs the tests, and whether generated parts of documents are made anew."""
     parser.addoption("--rewrite", action="store_true", help="rewrite what documents show")
+    parser.addoption(
+        "--engine",
+        choices=["spark", "sail"],
+        default="spark",
+        help="what runs the tests that need a session; one process can hold one engine only",
+    )
 
 
 @pytest.fixture(scope="session")
-def spark_session() -> Iterator[SparkSession]:
+def spark_session(request: pytest.FixtureRequest) -> Iterator[SparkSession]:
     """One session for the whole run, with the settings that make small queries quick."""
     from spark_profiles import session
 
+    if request.config.getoption("--engine") == "sail":
+        yield session.embedded_session()
+        return
     spark = session.local_session(
         "tests",
         cores="2",
@@ -42,16 +51,23 @@ def spark_session() -> Iterator[SparkSession]:
 
 @pytest.fixture
 def spark(spark_session: SparkSession) -> Iterator[SparkSession]:
-    """The session, cleaned of cached tables and views after each test."""
+    """The session, cleaned of views after each test."""
     yield spark_session
-    spark_session.catalog.clearCache()
     for table in spark_session.catalog.listTables():
         if table.isTemporary:
             spark_session.catalog.dropTempView(table.name)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs Spark, so that `-m "not spark"` starts no JVM."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what needs a session, and choose what the engine of this run can be asked.
+
+    Tests marked `jvm` look at bytes or plans of Spark itself; tests marked `sail` start many
+    processes and would take hours with a JVM in each.
+    """
     for item in items:
         if "spark_session" in getattr(item, "fixturenames", ()):
             item.add_marker("spark")
+    other = {"spark": "sail", "sail": "jvm"}[config.getoption("--engine")]
+    left_out = [item for item in items if item.get_closest_marker(other)]
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)

@@ -86,12 +86,17 @@ ALLOWED = {
         "operations",
         "errors",
     },
-    "changes": {"schemas"},
+    "changes": {"columns", "schemas"},
     "commands": {"schemas"},
     "files": {"commands", "schemas", "stores", "errors"},
-    "audit": {"schemas", "states", "guard"},
+    "audit": {"schemas", "states", "guard", "slices"},
+    "leases": {"audit", "errors"},
+    "stats": {"guard", "schemas"},
+    "slices": set(),
     "datamart": {"errors"},
     "upload": {"datamart", "progress", "errors"},
+    "attribution": {"slices", "upload"},
+    "journal": {"audit", "slices", "upload"},
     "session": {"errors", "jdk"},
     "jdk": set(),
 }
@@ -120,7 +125,8 @@ ACTIONS = {
 }  # fmt: skip
 NO_SPARK = {"errors", "progress", "windows", "sql", "language", "source", "operations",
             "definition", "documents", "json_schema", "consistency", "loader", "values",
-            "schemas", "states", "guard", "stores", "datamart", "upload"}  # fmt: skip
+            "schemas", "states", "guard", "stores", "datamart", "upload", "slices", "attribution",
+            "journal"}  # fmt: skip
 
 
 def imports(path: Path) -> set[str]:
@@ -147,7 +153,7 @@ def test_imports_point_one_way(module: str) -> None:
 
 
 def test_every_module_has_its_place() -> None:
-    orders = {"pipeline", "run", "show", "__init__"}
+    orders = {"pipeline", "recording", "settling", "run", "show", "__init__"}
     assert {path.stem for path in MODULES} == ALLOWED.keys() | orders
 
 

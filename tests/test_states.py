@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from spark_profiles import states
@@ -24,3 +26,10 @@ def test_only_an_upload_can_confirm() -> None:
 def test_a_step_that_the_table_does_not_know_is_refused() -> None:
     with pytest.raises(IntegrityError):
         states.check(RunStatus.RECORDED, RunStatus.UPLOADING)
+
+
+def test_the_documentation_is_drawn_from_the_table() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "states.md").read_text(encoding="utf-8")
+    assert f"```mermaid\n{states.drawn()}```" in text
+    for status, words in states.IN_WORDS.items():
+        assert f"| `{status.value}` | {words} |" in text

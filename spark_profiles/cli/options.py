@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from spark_profiles.datamart import Connection, Datamart, RetryPolicy, Token
+from spark_profiles.errors import DefinitionError, Problem
+from spark_profiles.guard import Acceptance, Limits
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -43,6 +46,33 @@ MaxBytes = Annotated[int, typer.Option(help="Most bytes of one import file.", mi
 Accept = Annotated[
     list[str] | None,
     typer.Option(help="Name of a limit that may be passed this time; recorded. Repeatable."),
+]
+Why = Annotated[
+    str, typer.Option(help="Why the accepted limits may be passed; recorded with --accept.")
+]
+By = Annotated[
+    str,
+    typer.Option(help="Who accepts.  [default: the user of this machine]", envvar="USER"),
+]
+Limit = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="NAME=VALUE of a limit, such as deleted_share=0.3; VALUE none: no limit. Repeatable."
+    ),
+]
+KeepGone = Annotated[
+    str,
+    typer.Option(
+        help="Days for which users must be gone before their profiles are deleted; or: forever."
+    ),
+]
+Resend = Annotated[
+    Path | None,
+    typer.Option(help="File of profile keys, one a line, to send whether they changed or not."),
+]
+ResendAll = Annotated[bool, typer.Option(help="Send every profile, whether it changed or not.")]
+Remove = Annotated[
+    Path | None, typer.Option(help="File of profile keys, one a line, to delete in this run.")
 ]
 Api = Annotated[
     str,
@@ -94,7 +124,7 @@ def spark(engine: str) -> SparkSession:
     return session.current_session("spark-profiles")
 
 
-def job(output: str, audit: str, max_bytes: int, listener: Any, engine: str) -> Job:
+def job(output: str, audit: str, listener: Any, engine: str, **choices: Any) -> Job:
     """What every step of a run needs, with locations made absolute."""
     from spark_profiles import run as runs  # noqa: PLC0415
 
@@ -102,9 +132,99 @@ def job(output: str, audit: str, max_bytes: int, listener: Any, engine: str) -> 
         spark=spark(engine),
         output=absolute(output),
         audit=absolute(audit),
-        max_bytes=max_bytes,
         listener=listener,
+        **choices,
     )
+
+
+def limits(given: list[str] | None) -> Limits:
+    """The limits, with those given changed.
+
+    Raises:
+        DefinitionError: a name or value is none.
+    """
+    changed: dict[str, float | None] = {}
+    problems = []
+    known = [field.name for field in fields(Limits)]
+    for text in given or ():
+        name, _, value = text.partition("=")
+        try:
+            changed[name] = None if value == "none" else float(value)
+        except ValueError:
+            problems.append(Problem(f"--limit {text}", "no number", "NAME=NUMBER or NAME=none"))
+        if name not in known:
+            problems.append(Problem(f"--limit {text}", "no such limit", ", ".join(known)))
+    if problems:
+        message = "A limit cannot be read; nothing was read"
+        raise DefinitionError(message, *problems)
+    return replace(Limits(), **changed)  # type: ignore[arg-type]
+
+
+def acceptance(names: list[str] | None, by: str, why: str) -> Acceptance:
+    """The trips that are right this time; who lets a limit pass says why.
+
+    Raises:
+        DefinitionError: no reason is given.
+    """
+    if names and not why.strip():
+        problem = Problem("--accept", "no reason", "--why '…'", "it is recorded with the run")
+        message = "A limit is passed for a reason only; nothing was read"
+        raise DefinitionError(message, problem)
+    return Acceptance(tuple(names or ()), by, why)
+
+
+def choices(
+    max_bytes: int, limit: list[str] | None, keep_gone: str, *, resend_all: bool
+) -> dict[str, Any]:
+    """The members of `Job` that decide what a run sends.
+
+    Raises:
+        DefinitionError: a limit or the days are no number.
+    """
+    from spark_profiles.changes import Policy  # noqa: PLC0415
+
+    if keep_gone != "forever" and not keep_gone.isdigit():
+        problem = Problem("--keep-gone", repr(keep_gone), "a number of days, or forever")
+        message = "The retention of profiles cannot be read; nothing was read"
+        raise DefinitionError(message, problem)
+    days = None if keep_gone == "forever" else int(keep_gone)
+    policy = Policy(keep_gone_days=days, resend_all=resend_all)
+    return {"max_bytes": max_bytes, "limits": limits(limit), "policy": policy}
+
+
+def wish(
+    as_of: str,
+    data: str | None,
+    definition: Path,
+    accept: list[str] | None,
+    why: str,
+    by: str,
+    resend: Path | None,
+    remove: Path | None,
+) -> dict[str, Any]:
+    """What one run is asked for: the members of `run.Wish`."""
+    return {
+        "as_of": as_of,
+        "data": data_folder(data, definition),
+        "accepted": acceptance(accept, by, why),
+        "resend": keys(resend),
+        "remove": keys(remove),
+    }
+
+
+def keys(path: Path | None) -> list[str]:
+    """The profile keys in a file, one a line.
+
+    Raises:
+        DefinitionError: the file cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8") if path else ""
+    except (OSError, UnicodeDecodeError) as error:
+        problem = Problem(str(path), "cannot be read", "UTF-8 text, a profile key a line")
+        message = "A list of profile keys is missing; nothing was read"
+        raise DefinitionError(message, problem) from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def absolute(location: str) -> str:

@@ -11,6 +11,8 @@ from spark_profiles.cli import options
 from spark_profiles.cli.app import app
 from spark_profiles.errors import DefinitionError, Problem
 
+Name = Annotated[str, typer.Argument(help="Name of the definition.", show_default=False)]
+
 
 @app.command()
 def build(
@@ -21,23 +23,25 @@ def build(
     audit: options.AuditAt = "audit",
     max_bytes: options.MaxBytes = 95_000_000,
     accept: options.Accept = None,
+    why: options.Why = "",
+    by: options.By = "",
+    limit: options.Limit = None,
+    keep_gone: options.KeepGone = "0",
+    resend: options.Resend = None,
+    remove: options.Remove = None,
     engine: options.Engine = "spark",
     *,
+    resend_all: options.ResendAll = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Compute the profiles and write the import files of what changed. Sends nothing."""
     from spark_profiles import run as runs  # noqa: PLC0415
 
     loaded = loader.load_definition(definition)
+    choices = options.choices(max_bytes, limit, keep_gone, resend_all=resend_all)
+    wish = options.wish(as_of, data, definition, accept, why, by, resend, remove)
     with show.Progress(quiet=as_json) as listener:
-        job = options.job(output, audit, max_bytes, listener, engine)
-        done = runs.build(
-            job,
-            loaded,
-            as_of=as_of,
-            data=options.data_folder(data, definition),
-            accepted=accept or (),
-        )
+        done = runs.build(options.job(output, audit, listener, engine, **choices), loaded, **wish)
     show.run(done, as_json=as_json)
 
 
@@ -51,23 +55,31 @@ def run(
     audit: options.AuditAt = "audit",
     max_bytes: options.MaxBytes = 95_000_000,
     accept: options.Accept = None,
+    why: options.Why = "",
+    by: options.By = "",
+    limit: options.Limit = None,
+    keep_gone: options.KeepGone = "0",
+    resend: options.Resend = None,
+    remove: options.Remove = None,
     api: options.Api = options.API,
     token: options.TokenAt = options.TOKEN_AT,
     engine: options.Engine = "spark",
     *,
+    resend_all: options.ResendAll = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Build and upload in one go; settles a former run first. Safe to repeat after any stop."""
     from spark_profiles import run as runs  # noqa: PLC0415
 
     loaded = loader.load_definition(definition)
+    choices = options.choices(max_bytes, limit, keep_gone, resend_all=resend_all)
+    wish = options.wish(as_of, data, definition, accept, why, by, resend, remove)
     with (
         show.Progress(quiet=as_json) as listener,
         options.datamart_client(api, datamart, token) as client,
     ):
-        job = options.job(output, audit, max_bytes, listener, engine)
-        folder = options.data_folder(data, definition)
-        done = runs.run(job, loaded, client, as_of=as_of, data=folder, accepted=accept or ())
+        job = options.job(output, audit, listener, engine, **choices)
+        done = runs.run(job, loaded, client, **wish)
     show.run(done, as_json=as_json)
 
 
@@ -83,9 +95,43 @@ def status(
     as_json: options.AsJson = False,
 ) -> None:
     """Say where the runs stand and what the next command will do. Changes nothing."""
+    _check_audit(audit)
+    job = options.job("", audit, lambda _: None, engine)
+    show.status(job.tables().runs(name)[-last:], as_json=as_json)
+
+
+@app.command()
+def abandon(
+    name: Name,
+    audit: options.AuditAt = "audit",
+    engine: options.Engine = "spark",
+    *,
+    as_json: options.AsJson = False,
+) -> None:
+    """Give up what was built but not sent, and free the definition of a run that died."""
+    from spark_profiles import run as runs  # noqa: PLC0415
+
+    _check_audit(audit)
+    given_up = runs.abandon(options.job("", audit, lambda _: None, engine), name)
+    show.facts({"definition": name, "abandoned": [run.run_id for run in given_up]}, as_json=as_json)
+
+
+@app.command()
+def churn(
+    name: Name,
+    audit: options.AuditAt = "audit",
+    engine: options.Engine = "spark",
+    *,
+    as_json: options.AsJson = False,
+) -> None:
+    """Name the properties that cause most of what is sent, over the runs that are recorded."""
+    _check_audit(audit)
+    job = options.job("", audit, lambda _: None, engine)
+    show.churn(job.tables().churn(name), as_json=as_json)
+
+
+def _check_audit(audit: str) -> None:
     if not options.audit_exists(audit):
         problem = Problem(audit, "no audit tables", "the folder given to build or run")
         message = "There is nothing to tell"
         raise DefinitionError(message, problem)
-    job = options.job("", audit, 95_000_000, lambda _: None, engine)
-    show.status(job.tables().runs(name)[-last:], as_json=as_json)

@@ -1,0 +1,140 @@
+"""EDGE. One run of a definition at a time: a lease that is taken, renewed and given back.
+
+The lease is a gate, not a fence: it keeps two runs from starting over each other. Every effect
+behind it can be repeated without harm, so that a holder who was thought dead does none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+import threading
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+from spark_profiles.errors import Problem, UnsettledError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from spark_profiles.audit import Audit
+
+LENGTH = timedelta(minutes=5)
+_ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds the lease of a definition, and until when if it is not renewed."""
+
+    owner: str
+    until: datetime
+
+
+def owner() -> str:
+    """A new owner: host, process, and what tells two leases of one process apart."""
+    return f"{_host()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+
+
+def _host() -> str:
+    return re.sub(r"[^\w.-]", "-", socket.gethostname())
+
+
+@contextlib.contextmanager
+def held(
+    audit: Audit, name: str, *, now: Callable[[], datetime], length: timedelta = LENGTH
+) -> Iterator[None]:
+    """Hold the lease of the definition `name` for as long as the block lasts.
+
+    Raises:
+        UnsettledError: another run holds it.
+    """
+    mine = owner()
+    _take(audit, name, mine, now=now, length=length)
+    ended = threading.Event()
+    renewing = threading.Thread(
+        target=_renew, args=(audit, name, mine, now, length, ended), daemon=True
+    )
+    renewing.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        renewing.join()
+        release(audit, name, mine, now=now)
+
+
+def release(audit: Audit, name: str, mine: str, *, now: Callable[[], datetime]) -> None:
+    """Give the lease back, if it is still that of `mine`."""
+    audit.merge_lease(name, mine, until=now(), take_from=mine)
+
+
+def holder(audit: Audit, name: str) -> Holder | None:
+    """Who holds the lease, or held it last."""
+    # Microseconds, because what `collect` makes of an instant depends on the driver's zone.
+    until = F.unix_micros("until").alias("until")
+    rows = audit.read("leases").where(F.col("name") == name).select("owner", until).collect()
+    if not rows:
+        return None
+    ends = datetime.fromtimestamp(rows[0]["until"] / 1_000_000, timezone.utc)
+    return Holder(rows[0]["owner"], ends)
+
+
+def _take(
+    audit: Audit, name: str, mine: str, *, now: Callable[[], datetime], length: timedelta
+) -> None:
+    for _ in range(_ATTEMPTS):
+        before = holder(audit, name)
+        if before and before.until > now() and not _is_dead(before.owner):
+            raise _at_work(name, before)
+        taken_from = before.owner if before else None
+        if audit.merge_lease(name, mine, until=now() + length, take_from=taken_from):
+            after = holder(audit, name)
+            if after and after.owner == mine:
+                return
+    raise _at_work(name, holder(audit, name))
+
+
+def _renew(
+    audit: Audit,
+    name: str,
+    mine: str,
+    now: Callable[[], datetime],
+    length: timedelta,
+    ended: threading.Event,
+) -> None:
+    while not ended.wait(length.total_seconds() / 3):
+        audit.merge_lease(name, mine, until=now() + length, take_from=mine)
+
+
+def _is_dead(other: str) -> bool:
+    """Whether the owner was a process of this very machine that is no more."""
+    host, process, _ = other.rsplit(":", 2)
+    if host != _host() or not process.isdigit():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def _at_work(name: str, by: Holder | None) -> UnsettledError:
+    who = f"held by {by.owner.rsplit(':', 1)[0]} until {by.until:%H:%M:%S} UTC" if by else "taken"
+    problem = Problem(
+        f"lease of {name}",
+        who,
+        "a free lease",
+        "wait for that run to end; if it is dead, its lease ends by itself at that time, or now"
+        f" with `spark-profiles abandon {name}`",
+    )
+    message = "Another run of this definition is at work; nothing was done"
+    return UnsettledError(message, problem)

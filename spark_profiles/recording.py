@@ -1,0 +1,126 @@
+"""EDGE. A plan -> a recorded run: lines, refused rows, counts and figures in the audit tables."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from spark_profiles import guard, schemas, session, stats
+from spark_profiles.audit import Run
+from spark_profiles.errors import IntegrityError, Problem
+from spark_profiles.progress import Event
+from spark_profiles.states import RunStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from pyspark.sql import SparkSession
+
+    from spark_profiles.audit import Audit
+    from spark_profiles.pipeline import Plan
+    from spark_profiles.progress import Listener
+
+VERSION = "0.1.0"
+
+
+def record(
+    spark: SparkSession,
+    audit: Audit,
+    plan: Plan,
+    history: Sequence[Run],
+    *,
+    output: str,
+    now: Callable[[], datetime],
+    listener: Listener,
+) -> Run:
+    """Write lines, refused rows, counts and figures; they are the run from here on.
+
+    Raises:
+        IntegrityError: rows or profiles are missing from the counts.
+    """
+    definition = plan.definition
+    run_id = _run_id(plan, history)
+    start = Run(
+        run_id=run_id,
+        name=definition.name,
+        status=RunStatus.PLANNED,
+        as_of=plan.as_of,
+        definition_hash=definition.definition_hash,
+        definition=definition.model_dump_json(by_alias=True, exclude_defaults=True),
+        library_version=VERSION,
+        engine=session.engine(spark),
+        output=f"{output.rstrip('/')}/{definition.name}/run_id={run_id}",
+        sources=tuple((t.name, t.location, t.version) for t in plan.tables.values()),
+        started_at=now(),
+    )
+    run = audit.put_run(start)
+    listener(Event("record", "computing profiles and recording the lines"))
+    audit.put("lines", run_id, plan.lines.withColumn("name", F.lit(definition.name)))
+    listener(Event("count", "counting rows, keeping refused ones"))
+    audit.put("refused_rows", run_id, plan.refused)
+    counts = tuple(guard.SourceCounts(**row.asDict()) for row in plan.counts.collect())
+    counts = tuple(sorted(counts, key=lambda count: list(definition.sources).index(count.source)))
+    figures = _figures(audit, run, counts)
+    _measure(audit, plan, run, figures["profiles"])
+    return audit.put_run(run, status=RunStatus.RECORDED, counts=counts, **figures)
+
+
+def _run_id(plan: Plan, history: Sequence[Run]) -> str:
+    """`name-1998-04-01-01`: definition, as-of in its own zone, and how many times by now."""
+    local = plan.as_of.astimezone(ZoneInfo(plan.definition.time_zone))
+    is_midnight = (local.hour, local.minute, local.second) == (0, 0, 0)
+    day = local.strftime("%Y-%m-%d" if is_midnight else "%Y-%m-%dT%H%M%S")
+    prefix = f"{plan.definition.name}-{day}-"
+    taken = sum(run.run_id.startswith(prefix) for run in history)
+    return f"{prefix}{taken + 1:02d}"
+
+
+def _figures(audit: Audit, run: Run, counts: Sequence[guard.SourceCounts]) -> dict[str, int]:
+    """Counts of the recorded lines; what stayed the same follows from what was delivered."""
+    rows = (
+        audit.of_run("lines", run.run_id)
+        .groupBy("change")
+        .agg(
+            F.count("*").alias("n"),
+            F.count("delivered_hash").alias("delivered"),
+            F.count("since").alias("missed"),
+        )
+        .collect()
+    )
+    found = {row["change"]: row["n"] for row in rows}
+    new, changed, gone, held, kept = (
+        found.get(change, 0)
+        for change in (schemas.NEW, schemas.CHANGED, schemas.GONE, schemas.HELD, schemas.KEPT)
+    )
+    same = audit.delivered(run.name).count() - sum(row["delivered"] for row in rows)
+    profiles = sum(count.users for count in counts)
+    # Of what differs, all but the profiles of users who are gone is wanted.
+    wanted = sum(row["n"] - row["missed"] for row in rows)
+    problems = [
+        Problem(f"sources.{c.source}", f"the parts of {c.rows:,} rows do not add up", str(c))
+        for c in counts
+        if not c.adds_up
+    ]
+    if profiles != wanted + same:
+        text = f"{new:,} new + {changed:,} changed + {held:,} held + {same:,} same"
+        problems.append(Problem("profiles", text, f"{profiles:,} users"))
+    if problems:
+        message = "The counts of the run do not add up; nothing was sent"
+        raise IntegrityError(message, *problems)
+    return {
+        "profiles": profiles, "new": new, "changed": changed, "gone": gone, "same": same,
+        "held": held, "kept": kept, "lines": new + changed + gone,
+    }  # fmt: skip
+
+
+def _measure(audit: Audit, plan: Plan, run: Run, profiles: int) -> None:
+    shape = T.StructType(list(plan.profiles.select("user_profile.*").schema))
+    lines, delivered = audit.of_run("lines", run.run_id), audit.delivered(run.name)
+    row = stats.measured(lines, delivered, shape, total=profiles).collect()[0]
+    measured = [asdict(stat) for stat in stats.read(row.asDict(), shape)]
+    audit.put_records("property_stats", run.run_id, measured)

@@ -1,0 +1,66 @@
+"""EDGE. A written run -> sent, followed to its end, and what is certain moved into the state.
+
+Lines that the platform rejected are recorded with their user and stay out; the other lines of
+their file are confirmed. See `attribution` for how they are found.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from spark_profiles import slices, upload
+from spark_profiles.attribution import Evidence
+from spark_profiles.journal import FilesTable
+from spark_profiles.progress import Event
+from spark_profiles.states import RunStatus
+
+if TYPE_CHECKING:
+    from spark_profiles.attribution import Outcome
+    from spark_profiles.audit import Audit, Run
+    from spark_profiles.datamart import Datamart
+    from spark_profiles.run import Job
+
+
+def settle(job: Job, audit: Audit, run: Run, datamart: Datamart) -> Run:
+    """Send what was not sent, follow it to its end, and move what is confirmed into the state."""
+    run = audit.put_run(run, status=RunStatus.UPLOADING)
+    journal = FilesTable(audit, run.run_id, run.name)
+    open_file = slices.opener(job.folder(run).open)
+    while journal.files():
+        upload.upload(
+            journal.files(),
+            datamart=datamart,
+            open_file=open_file,
+            import_name=f"{run.name} {run.run_id}",
+            journal=journal,
+            listener=job.listener,
+        )
+        parts = Evidence(journal.files()).further(journal.claims())
+        if not parts:
+            break
+        job.listener(Event("upload", f"{len(parts)} parts again, to find the lines that failed"))
+        journal.add(parts, open_file)
+    return _confirmed(job, audit, run, journal)
+
+
+def _confirmed(job: Job, audit: Audit, run: Run, journal: FilesTable) -> Run:
+    found = Evidence(journal.files()).outcome()
+    job.listener(Event("confirm", f"{len(journal.files())} files"))
+    rejected = audit.reject(run, found.failed, journal.messages()) if found.failed else 0
+    audit.confirm(run.run_id, run.name, found.arrived)
+    imports = {file.document_import_id for file in journal.files()}
+    return audit.put_run(
+        run,
+        status=RunStatus.UNCONFIRMED if found.open or rejected else RunStatus.CONFIRMED,
+        confirmed=(run.lines or 0) - rejected - sum(file.lines for file in found.open),
+        rejected=rejected,
+        document_import_id=next(iter(imports), None),
+        message=_in_words(found, rejected),
+    )
+
+
+def _in_words(found: Outcome, rejected: int) -> str | None:
+    notes = [f"{file.name}: {file.status.value}" for file in found.open]
+    if rejected:
+        notes.append(f"{rejected:,} lines were rejected by the platform, see rejected_lines")
+    return "; ".join(notes) or None

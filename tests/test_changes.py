@@ -1,0 +1,124 @@
+"""What counts as changed: cases as a table, one job for all of them."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import shop
+
+from spark_profiles import changes, schemas
+from spark_profiles.changes import Known, Policy
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+BASE = {"a": 1, "s": {"score": 0.50, "band": "x"}, "c": {"city": "Lyon"}}
+
+
+def profiles(spark: SparkSession, payloads: dict[str, Any]) -> DataFrame:
+    """Wanted or delivered profiles: the key is the case, the hash is the text itself."""
+    rows = [("n", key, f'{{"user_account_id":"{key}"}}', json.dumps(value), json.dumps(value), "r")
+            for key, value in payloads.items() if value is not None]  # fmt: skip
+    return spark.createDataFrame(rows, schemas.DELIVERED)
+
+
+def found(
+    spark: SparkSession,
+    cases: dict[str, tuple[Any, Any]],
+    policy: Policy = Policy(),  # noqa: B008
+    **known: DataFrame,
+) -> dict[str, str]:
+    """Case -> what became of it, from what was delivered and what is wanted."""
+    between = changes.between(
+        profiles(spark, {key: before for key, (before, _) in cases.items()}),
+        profiles(spark, {key: after for key, (_, after) in cases.items()}),
+        as_of=shop.at("2026-03-31"),
+        policy=policy,
+        known=Known(**known),
+    )
+    return {row["profile_key"]: row["change"] for row in between.collect()}
+
+
+def but(**changed: Any) -> dict[str, Any]:
+    return {**BASE, **changed}
+
+
+def test_changed_properties_are_named(spark: SparkSession) -> None:
+    cases = {
+        "one": (BASE, but(a=2)),
+        "two": (BASE, but(a=2, c={"city": "Köln"})),
+        "vanished": (BASE, {"a": 1, "s": BASE["s"]}),
+        "appeared": ({"a": 1}, BASE),
+        "to null": (BASE, but(a=None)),
+    }
+    between = changes.between(
+        profiles(spark, {key: before for key, (before, _) in cases.items()}),
+        profiles(spark, {key: after for key, (_, after) in cases.items()}),
+        as_of=shop.at("2026-03-31"),
+    )
+    assert {row["profile_key"]: row["properties"] for row in between.collect()} == {
+        "one": ["a"], "two": ["a", "c"], "vanished": ["c"], "appeared": ["c", "s"],
+        "to null": ["a"],
+    }  # fmt: skip
+
+
+def test_quiet_and_tolerated_properties_alone_send_nothing(spark: SparkSession) -> None:
+    policy = Policy(quiet=("c.city",), tolerance={"s.score": Decimal("0.05")})
+    cases = {
+        "equal": (BASE, BASE),
+        "quiet": (BASE, but(c={"city": "Köln"})),
+        "quiet vanished": (BASE, but(c={})),
+        "quiet with its section": (BASE, {"a": 1, "s": BASE["s"]}),
+        "near": (BASE, but(s={"score": 0.55, "band": "x"})),
+        "far": (BASE, but(s={"score": 0.551, "band": "x"})),
+        "near, and another of the section": (BASE, but(s={"score": 0.51, "band": "y"})),
+        "number vanished": (BASE, but(s={"band": "x"})),
+        "number was missing": (but(s={"band": "x"}), BASE),
+        "quiet and another": (BASE, but(a=2, c={"city": "Köln"})),
+        "a removed property": (but(b=1), BASE),
+        "new": (None, BASE),
+        "gone": (BASE, None),
+    }
+    assert found(spark, cases, policy) == {
+        "equal": "same",
+        "quiet": "same",
+        "quiet vanished": "same",
+        "quiet with its section": "changed",
+        "near": "same",
+        "far": "changed",
+        "near, and another of the section": "changed",
+        "number vanished": "changed",
+        "number was missing": "changed",
+        "quiet and another": "changed",
+        "a removed property": "changed",
+        "new": "new",
+        "gone": "gone",
+    }
+
+
+def test_what_was_rejected_asked_for_or_removed(spark: SparkSession) -> None:
+    after = but(a=2)
+    cases = dict.fromkeys(("twice", "thrice", "thrice, asked", "removed"), (BASE, after))
+    cases |= {"same, asked": (BASE, BASE), "removed, never there": (None, BASE)}
+    text = json.dumps(after)
+    rejected = spark.createDataFrame(
+        [("twice", text, 2), ("thrice", text, 3), ("thrice, asked", text, 3)],
+        "profile_key string, payload_hash string, times int",
+    )
+
+    def keys(*names: str) -> DataFrame:
+        return spark.createDataFrame([(name,) for name in names], "profile_key string")
+
+    assert found(
+        spark, cases, rejected=rejected, resend=keys("thrice, asked", "same, asked"),
+        remove=keys("removed", "removed, never there"),
+    ) == {
+        "twice": "changed",
+        "thrice": "held",
+        "thrice, asked": "changed",
+        "removed": "gone",
+        "same, asked": "changed",
+        "removed, never there": "held",
+    }  # fmt: skip
