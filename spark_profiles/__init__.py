@@ -6,23 +6,48 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from spark_profiles.definition import Definition
+    from spark_profiles.definition import (
+        Definition,
+        Derived,
+        Identifier,
+        OwnValue,
+        ProfileKeys,
+        Survivor,
+    )
     from spark_profiles.errors import SparkProfilesError
     from spark_profiles.loader import load_definition, parse_definition
+    from spark_profiles.operations import Aggregate
     from spark_profiles.pipeline import Plan, plan
+    from spark_profiles.source import Rule, Source
 
 __all__ = [
+    "Aggregate",
     "Definition",
+    "Derived",
+    "Identifier",
+    "OwnValue",
     "Plan",
+    "ProfileKeys",
+    "Rule",
+    "Source",
     "SparkProfilesError",
+    "Survivor",
     "load_definition",
     "parse_definition",
     "plan",
 ]
 
 _HOMES = {
+    "Aggregate": "operations",
     "Definition": "definition",
+    "Derived": "definition",
+    "Identifier": "definition",
+    "OwnValue": "definition",
     "Plan": "pipeline",
+    "ProfileKeys": "definition",
+    "Rule": "source",
+    "Source": "source",
+    "Survivor": "definition",
     "SparkProfilesError": "errors",
     "load_definition": "loader",
     "parse_definition": "loader",

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
     from pyspark.sql.types import DataType
 
-    from spark_profiles.definition import Source
     from spark_profiles.operations import Aggregate
+    from spark_profiles.source import Source
     from spark_profiles.values import Value
     from spark_profiles.windows import Calendar
 

@@ -1,4 +1,4 @@
-"""Column -> Column: keys, instants, and the one form in which a value may be written."""
+"""Column -> Column: instants, and the one form in which a value may be written."""
 
 from __future__ import annotations
 
@@ -16,19 +16,13 @@ DEFAULT_SCALE = 6
 """Digits after the point of doubles, averages and derived values, where none are declared."""
 
 
-def key(expression: str) -> Column:
-    """The key as trimmed text; null where it is null or blank."""
-    text = F.trim(F.expr(f"cast({expression} as string)"))
-    return F.when(F.length(text) > 0, text)
-
-
 def instant(column: str, data_type: T.DataType, time_zone: str) -> Column:
     """The column as an instant; dates and wall-clock times are read in `time_zone`.
 
     A date is the midnight that begins it. Text may be a date, a wall-clock time or a time with
     offset; other text gives null.
     """
-    name = f"`{column}`"
+    name = "`" + column.replace("`", "``") + "`"
     if isinstance(data_type, T.TimestampType):
         return F.expr(name)
     if isinstance(data_type, T.StringType):

@@ -9,15 +9,16 @@ from pyspark.sql import Window
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from spark_profiles import columns, expressions
+from spark_profiles import columns, keys, sql
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
     from pyspark.sql import Column, DataFrame
+    from pyspark.sql.types import DataType
 
-    from spark_profiles.definition import Source
+    from spark_profiles.source import Source
 
 ACCEPTED, REFUSED, DUPLICATE, AFTER = "accepted", "refused", "duplicate", "after_as_of"
 
@@ -27,7 +28,7 @@ class Judged:
     """The rows of one source with their verdicts; one row is a row of the source.
 
     Beside the source's columns: sp_key (text or null), sp_at (instant or null), sp_reasons (array
-    of text, empty unless refused) and sp_status, one of
+    of text, empty unless refused), sp_warnings (array of text; where rules warn) and sp_status:
 
         refused      a reason was found: sp_reasons names all
         after_as_of  its time is at or after as-of
@@ -38,6 +39,9 @@ class Judged:
     """
 
     name: str
+    source: Source
+    ordered: tuple[str, ...]
+    """The columns whose values have an order."""
     examined: DataFrame
     """Each row looked at by itself: no row is a duplicate yet."""
     rows: DataFrame
@@ -55,63 +59,122 @@ class Judged:
             F.lit(self.name).alias("source"),
             F.col("sp_key").alias("key"),
             F.col("sp_reasons").alias("reasons"),
-            F.to_json("sp_raw", {"ignoreNullFields": "false"}).alias("row"),
+            _as_json(),
         )
+
+    @property
+    def own(self) -> DataFrame:
+        """The one accepted row of each user: the only one, or the newest by the total order."""
+        if not self.source.row_id:
+            return self.accepted
+        window = Window.partitionBy("sp_key").orderBy(*_newest_first(self.ordered, self.source))
+        ranked = self.accepted.withColumn("sp_rank", F.row_number().over(window))
+        return ranked.where(F.col("sp_rank") == 1).drop("sp_rank")
 
 
 def judged(
-    raw: DataFrame, source: Source, *, name: str, is_spine: bool, as_of: datetime, time_zone: str
+    raw: DataFrame,
+    source: Source,
+    types: Mapping[str, DataType],
+    *,
+    name: str,
+    is_spine: bool,
+    as_of: datetime,
+    time_zone: str,
 ) -> Judged:
-    """Every row of the source, typed, keyed, timed and judged."""
-    place = f"sources.{name}"
-    types = expressions.types_of(raw, _checked_expressions(place, source))
-    typed = (
-        raw
-        if not source.types
-        else raw.withColumns(
-            {column: F.expr(f"try_cast(`{column}` as {to})") for column, to in source.types.items()}
-        )
-    )
-    expressions.types_of(typed, {f"{place}.accept.{n}": c for n, c in source.accept.items()})
-    when = columns.instant(source.time, types[f"{place}.time"], time_zone) if source.time else None
-    looked_at = _with_reasons(raw, source, when)
+    """Every row of the source, typed, keyed, timed and judged.
+
+    Args:
+        raw: the rows as they came.
+        source: how they become ours; fits them.
+        types: the types of its key and its time, by their text.
+        name: of the source.
+        is_spine: whether it is a source of users, of which one row a user is used.
+        as_of: rows at or after it are late.
+        time_zone: of dates and wall-clock times.
+    """
+    looked_at = _with_reasons(raw, source, types, time_zone)
     late = F.coalesce(F.col("sp_at") >= columns.at(as_of), F.lit(False))
     status = F.when(F.size("sp_reasons") > 0, REFUSED).when(late, AFTER).otherwise(ACCEPTED)
     examined = looked_at.withColumn("sp_status", status)
     by = _unique_by(source, is_spine=is_spine)
-    rows = examined if by is None else _without_duplicates(examined, source, by)
-    return Judged(name, examined, rows)
+    ordered = tuple(f.name for f in raw.schema.fields if _is_orderable(f.dataType))
+    rows = examined if by is None else _without_duplicates(examined, ordered, source, by)
+    return Judged(name, source, ordered, examined, rows)
 
 
-def counts(sources: Sequence[Judged], users: DataFrame) -> DataFrame:
+def counts(sources: Sequence[Judged], users: DataFrame, spine: Collection[str]) -> DataFrame:
     """Where the rows of each source went; one row is a source, and its figures add up.
 
-    `users` has one row per user, with sp_key. Columns: source, rows, used, refused, duplicate,
-    orphan (accepted, but of no user), after_as_of, and the newest instant of an accepted row.
+    `users` has one row per user: sp_key, sp_first and sp_refusal; `spine` names their sources.
+    Columns: source, rows, used, refused, duplicate, orphan (accepted, but of no user),
+    after_as_of, newest (instant of an accepted row), users (the profiles whose first source it is).
     """
     by_key = union([_tallies(source) for source in sources])
     # Users have one row per key; the null key, always refused, meets none.
-    spine = users.select("sp_key", F.lit(True).alias("is_user"))
-    is_user = F.coalesce("is_user", F.lit(False))
+    known = users.select("sp_key", "sp_first", "sp_refusal")
+    is_user = F.col("sp_first").isNotNull() & F.col("sp_refusal").isNull()
+    # A user that cannot be named takes its rows among the users' sources along.
+    is_refused = F.col("sp_refusal").isNotNull() & F.col("source").isin(*spine)
+    is_first = is_user & (F.col("source") == F.col("sp_first"))
     return (
-        by_key.join(spine, on="sp_key", how="left")
+        by_key.join(known, on="sp_key", how="left")
         .groupBy("source")
         .agg(
             F.sum("n").alias("rows"),
             _total(F.when(is_user, F.col(ACCEPTED))).alias("used"),
-            _total(F.col(REFUSED)).alias(REFUSED),
+            _total(F.col(REFUSED) + F.when(is_refused, F.col(ACCEPTED)).otherwise(0)).alias(
+                REFUSED
+            ),
             _total(F.col(DUPLICATE)).alias(DUPLICATE),
-            _total(F.when(~is_user, F.col(ACCEPTED))).alias("orphan"),
+            _total(F.when(~is_user & ~is_refused, F.col(ACCEPTED))).alias("orphan"),
             _total(F.col(AFTER)).alias(AFTER),
             F.max("newest").alias("newest"),
+            _total(F.when(is_first & (F.col(ACCEPTED) > 0), F.lit(1))).alias("users"),
         )
     )
+
+
+def refused_with_users(sources: Sequence[Judged], refusals: DataFrame) -> DataFrame:
+    """The rows of users that cannot be named, as `Judged.refused`.
+
+    Args:
+        sources: those of the users.
+        refusals: sp_key and sp_refusal; one row is a user.
+    """
+    return union(
+        [
+            source.accepted.join(refusals, on="sp_key", how="inner").select(
+                F.lit(source.name).alias("source"),
+                F.col("sp_key").alias("key"),
+                F.array("sp_refusal").alias("reasons"),
+                _as_json(),
+            )
+            for source in sources
+        ]
+    )
+
+
+def warnings(sources: Sequence[Judged]) -> DataFrame | None:
+    """How many accepted rows break a rule that only warns; one row is a source and rule.
+
+    Columns: source, rule, rows; None: there is no such rule.
+    """
+    warned = [
+        source.accepted.select(F.lit(source.name).alias("source"), F.explode("sp_warnings"))
+        for source in sources
+        if any(rule.severity == "warn" for rule in source.source.rules.values())
+    ]
+    if not warned:
+        return None
+    by_rule = union(warned).groupBy("source", F.col("col").alias("rule"))
+    return by_rule.agg(F.count("*").alias("rows"))
 
 
 def _tallies(source: Judged) -> DataFrame:
     """How many rows of each verdict every key has."""
     statuses = (ACCEPTED, REFUSED, DUPLICATE, AFTER)
-    tallies = [F.count(F.when(F.col("sp_status") == s, 1)).alias(s) for s in statuses]
+    tallies = [F.expr(f"count(case when sp_status = '{s}' then 1 end) as {s}") for s in statuses]
     newest = F.max(F.when(F.col("sp_status") == ACCEPTED, F.col("sp_at"))).alias("newest")
     by_key = source.rows.groupBy("sp_key").agg(F.count("*").alias("n"), newest, *tallies)
     return by_key.withColumn("source", F.lit(source.name))
@@ -119,6 +182,10 @@ def _tallies(source: Judged) -> DataFrame:
 
 def _total(value: Column) -> Column:
     return F.coalesce(F.sum(value), F.lit(0)).cast("bigint")
+
+
+def _as_json() -> Column:
+    return F.to_json("sp_raw", {"ignoreNullFields": "false"}).alias("row")
 
 
 def union(frames: Sequence[DataFrame]) -> DataFrame:
@@ -129,46 +196,59 @@ def union(frames: Sequence[DataFrame]) -> DataFrame:
     return whole
 
 
-def _checked_expressions(place: str, source: Source) -> dict[str, str]:
-    checked = {f"{place}.key": source.key}
-    checked |= {f"{place}.row_id.{n}": f"`{column}`" for n, column in enumerate(source.row_id)}
-    checked |= {f"{place}.latest_by.{n}": f"`{o[0]}`" for n, o in enumerate(_orders(source))}
-    checked |= {f"{place}.types.{c}": f"try_cast(`{c}` as {to})" for c, to in source.types.items()}
-    if source.time:
-        checked[f"{place}.time"] = f"`{source.time}`"
-    return checked
-
-
-def _with_reasons(raw: DataFrame, source: Source, when: Column | None) -> DataFrame:
-    """The raw row with types applied, sp_key, sp_at and all reasons against it."""
-    typed = {c: F.expr(f"try_cast(`{c}` as {to})") for c, to in source.types.items()}
-    unreadable = [
-        F.when(F.col(f"`{c}`").isNotNull() & value.isNull(), F.lit(f"{c}_not_{source.types[c]}"))
+def _with_reasons(
+    raw: DataFrame, source: Source, types: Mapping[str, DataType], time_zone: str
+) -> DataFrame:
+    """The raw row with types applied, sp_key, sp_at, sp_warnings and all reasons against it."""
+    typed = {c: F.expr(f"try_cast({sql.quoted(c)} as {to})") for c, to in source.types.items()}
+    broken = [
+        F.when(
+            F.col(sql.quoted(c)).isNotNull() & value.isNull(), F.lit(f"{c}_not_{source.types[c]}")
+        )
         for c, value in typed.items()
     ]
-    # The row as it came, for those who mend it; pruned from every plan that does not ask for it.
-    as_it_came = F.struct(*[F.col(f"`{column}`") for column in raw.columns])
+    key = F.expr(source.key)
+    key_text = keys.text(key, types[source.key])
+    is_number = not isinstance(types[source.key], T.StringType)
+    missing = F.lit("key_missing")
+    reason = F.when(key.isNull(), missing).otherwise("key_not_whole") if is_number else missing
+    broken.append(F.when(key_text.isNull(), reason))
+    when = F.lit(None).cast("timestamp")
+    if source.time:
+        when = columns.instant(source.time, types[source.time], time_zone)
+        broken.append(F.when(when.isNull(), F.lit("time_missing_or_unreadable")))
+    if source.row_id:
+        known = F.coalesce(*[F.when(F.col(sql.quoted(c)).isNotNull(), True) for c in source.row_id])
+        broken.append(F.when(known.isNull(), F.lit("row_id_missing")))
     facts = {
-        "sp_raw": as_it_came,
-        "sp_key": columns.key(source.key),
-        "sp_unreadable": F.array(*unreadable),
+        # The row as it came, for those who mend it; pruned from every plan that does not ask.
+        "sp_raw": F.struct(*[F.col(sql.quoted(column)) for column in raw.columns]),
+        "sp_key": key_text,
+        "sp_at": when,
+        "sp_broken": F.array(*broken),
     }
-    if when is not None:
-        facts["sp_at"] = when
-        facts["sp_untimed"] = F.when(when.isNull(), F.lit("time_missing_or_unreadable"))
-    else:
-        facts["sp_at"] = F.lit(None).cast("timestamp")
-        facts["sp_untimed"] = F.lit(None).cast("string")
     rows = raw.select("*", *[column.alias(name) for name, column in facts.items()])
     rows = rows.withColumns(typed) if typed else rows
+    refusing, warning = (_broken_rules(source, severity) for severity in ("refuse", "warn"))
+    found = F.concat(F.col("sp_broken"), refusing) if refusing is not None else F.col("sp_broken")
+    judgement = {"sp_reasons": _named(found)}
+    if warning is not None:
+        judgement["sp_warnings"] = _named(warning)
+    return rows.withColumns(judgement).drop("sp_broken")
+
+
+def _broken_rules(source: Source, severity: str) -> Column | None:
+    """The names of the rules that the row breaks, nulls between; None: there are no such rules."""
     broken = [
-        F.when(~F.coalesce(F.expr(condition), F.lit(False)), F.lit(rule))
-        for rule, condition in source.accept.items()
+        F.when(~F.coalesce(F.expr(rule.condition), F.lit(False)), F.lit(name))
+        for name, rule in source.rules.items()
+        if rule.severity == severity
     ]
-    no_key = F.when(F.col("sp_key").isNull(), F.lit("key_missing"))
-    found = F.concat(F.array(no_key, F.col("sp_untimed"), *broken), F.col("sp_unreadable"))
-    reasons = F.sort_array(F.filter(found, lambda reason: reason.isNotNull()))
-    return rows.withColumn("sp_reasons", reasons).drop("sp_unreadable", "sp_untimed")
+    return F.array(*broken) if broken else None
+
+
+def _named(broken: Column) -> Column:
+    return F.sort_array(F.filter(broken, lambda reason: reason.isNotNull()))
 
 
 def _unique_by(source: Source, *, is_spine: bool) -> tuple[str, ...] | None:
@@ -178,11 +258,13 @@ def _unique_by(source: Source, *, is_spine: bool) -> tuple[str, ...] | None:
     return () if source.latest_by or is_spine else None
 
 
-def _without_duplicates(rows: DataFrame, source: Source, by: tuple[str, ...]) -> DataFrame:
+def _without_duplicates(
+    rows: DataFrame, ordered: Sequence[str], source: Source, by: Sequence[str]
+) -> DataFrame:
     laid_out = rows.repartition(F.col("sp_key"))
     # Refused and late rows stand in a window of their own, so they never win over a good one.
-    window = Window.partitionBy("sp_key", *[f"`{c}`" for c in by], "sp_status")
-    rank = F.row_number().over(window.orderBy(*_total_order(rows, source)))
+    window = Window.partitionBy("sp_key", *[sql.quoted(c) for c in by], "sp_status")
+    rank = F.row_number().over(window.orderBy(*_total_order(ordered, source)))
     is_duplicate = (F.col("sp_status") == ACCEPTED) & (F.col("sp_rank") > 1)
     return (
         laid_out.withColumn("sp_rank", rank)
@@ -191,27 +273,27 @@ def _without_duplicates(rows: DataFrame, source: Source, by: tuple[str, ...]) ->
     )
 
 
-def _orders(source: Source) -> list[tuple[str, bool]]:
-    """Column and whether it is descending, for each declared order."""
-    words = [order.split() for order in source.latest_by]
-    return [(w[0], len(w) > 1 and w[1].lower() == "desc") for w in words]
-
-
-def _total_order(rows: DataFrame, source: Source) -> list[Column]:
+def _total_order(ordered: Sequence[str], source: Source) -> list[Column]:
     """The declared order, then time, then every other column: ties are identical rows."""
-    declared = _orders(source)
-    named = {column for column, _ in declared}
-    orders = [
-        F.col(f"`{c}`").desc_nulls_last() if descending else F.col(f"`{c}`").asc_nulls_last()
-        for c, descending in declared
+    declared = [
+        F.col(sql.quoted(c)).desc_nulls_last() if falling else F.col(sql.quoted(c)).asc_nulls_last()
+        for c, falling in source.orders
     ]
-    rest = [
-        F.col(f"`{field.name}`").desc_nulls_last()
-        for field in rows.schema.fields
-        if field.name not in named and not field.name.startswith("sp_") and _orderable(field)
-    ]
-    return [*orders, F.col("sp_at").desc_nulls_last(), *rest]
+    named = {column.lower() for column, _ in source.orders}
+    rest = [column for column in ordered if column.lower() not in named]
+    return [*declared, *_newest_first(rest, source)]
 
 
-def _orderable(field: T.StructField) -> bool:
-    return "map<" not in field.dataType.simpleString()
+def _newest_first(ordered: Sequence[str], source: Source) -> list[Column]:
+    """Time, then row_id, then every other column."""
+    first = [column.lower() for column in source.row_id]
+    rest = sorted(
+        ordered,
+        key=lambda name: first.index(name.lower()) if name.lower() in first else len(first),
+    )
+    return [F.col(name).desc_nulls_last() for name in ("sp_at", *map(sql.quoted, rest))]
+
+
+def _is_orderable(data_type: DataType) -> bool:
+    text = data_type.simpleString()
+    return not ("map<" in text or "variant" in text or text == "void")

@@ -4,147 +4,171 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Discriminator,
-    StringConstraints,
+    Field,
+    PrivateAttr,
     Tag,
     field_validator,
     model_validator,
 )
 from typing_extensions import TypeAliasType
 
-from spark_profiles.operations import Aggregate, Expression, PropertyBase
+from spark_profiles.language import (
+    FORM,
+    Expression,
+    Formula,
+    Model,
+    Name,
+    Origin,
+    Own,
+    nearest,
+    normal,
+)
+from spark_profiles.operations import Aggregate, PropertyBase
+from spark_profiles.source import Source
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+SYSTEM_NAMES = ("$compartment_id", "$user_account_id", "$last_modified_ts", "$creation_ts")
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+_KINDS = ("user_account_id", "email_hash", "user_agent_id")
 
 
-class Identifier(_Model):
+class Identifier(Model):
     """How a line names its user point: exactly one of account, e-mail hash or user agent."""
 
-    compartment_id: str | None = None
-    user_account_id: Expression | None = None
-    email_hash: Expression | None = None
-    """The e-mail address; it is trimmed, lower-cased and hashed with SHA-256 (lower-case hex)."""
-    user_agent_id: Expression | None = None
+    compartment_id: Annotated[str, Field(coerce_numbers_to_str=True)] | None = None
+    """Goes with user_account_id; without, the platform's default compartment is meant."""
+    user_account_id: Own | None = None
+    """The account, as text."""
+    email_hash: Own | None = None
+    """The e-mail address, which is normalised and hashed (or, with `hash: none`, its hash)."""
+    user_agent_id: Own | None = None
+    """The user agent as the platform writes it, such as vec:89998434."""
+    hash: Literal["sha256", "sha384", "sha512", "sha1", "md5", "none"] = "sha256"
+    """With email_hash: the hash function, the same in the whole datamart. Lower-case hex."""
+    normalise: tuple[Literal["trim", "lower"], ...] = ("trim", "lower")
+    """With email_hash: what is done to the address before it is hashed."""
 
     @model_validator(mode="after")
     def _one_identifier(self) -> Identifier:
-        given = [self.user_account_id, self.email_hash, self.user_agent_id]
-        if sum(value is not None for value in given) != 1:
-            message = "give exactly one of user_account_id, email_hash, user_agent_id"
+        if sum(getattr(self, kind) is not None for kind in _KINDS) != 1:
+            names = [name for name in _KINDS if getattr(self, name) is not None]
+            message = (
+                f"{' and '.join(names) or 'no identifier'}; give exactly one of"
+                f" {', '.join(_KINDS)}; to choose for each user write a list:"
+                " [{user_account_id: id}, {email_hash: email}]"
+            )
             raise ValueError(message)
         if self.compartment_id is not None and self.user_account_id is None:
             message = "compartment_id goes with user_account_id only"
             raise ValueError(message)
+        if self.email_hash is None and {"hash", "normalise"} & self.chosen:
+            message = "hash and normalise go with email_hash only"
+            raise ValueError(message)
         return self
 
+    @property
+    def kind(self) -> str:
+        """user_account_id, email_hash or user_agent_id."""
+        return next(kind for kind in _KINDS if getattr(self, kind) is not None)
 
-class ProfileKeys(_Model):
+    @property
+    def claim(self) -> Own:
+        """The expression, or the expression of each source, that gives it."""
+        found: Own = getattr(self, self.kind)
+        return found
+
+
+class ProfileKeys(Model):
     """The `$` keys inside the profile object; a separate choice from the line's identifier."""
 
     compartment_id: int | None = None
-    user_account_id: Expression | None = None
-
-
-class Source(_Model):
-    """One raw table, and how its rows become ours. Columns are named, expressions are Spark SQL."""
-
-    table: str | None = None
-    path: str | None = None
-    format: Literal["delta", "parquet", "csv", "json", "orc"] | None = None
-    options: dict[str, str] = {}
-    key: Expression
-    """The user's key; trimmed and read as text. A null or blank key refuses the row."""
-    time: str | None = None
-    """Column with the instant of the row. Rows at or after as-of are counted, not used."""
-    row_id: tuple[str, ...] = ()
-    """Columns that identify a row of one user; of rows that agree in them one is used."""
-    latest_by: tuple[str, ...] = ()
-    """For one row per user: `column desc` or `column asc`, the first of that order is used."""
-    types: dict[str, str] = {}
-    """Column -> type. A value that cannot be read as that type refuses the row."""
-    accept: dict[Name, Expression] = {}
-    """Rule name -> condition. A row for which it is false or null is refused by that name."""
-
-    @model_validator(mode="after")
-    def _one_place(self) -> Source:
-        if (self.table is None) == (self.path is None):
-            message = "give either table or path"
-            raise ValueError(message)
-        if (self.path is None) != (self.format is None):
-            message = "format goes with path: delta, parquet, csv, json or orc"
-            raise ValueError(message)
-        if self.row_id and self.latest_by:
-            message = "row_id (many rows a user) and latest_by (one row a user) exclude each other"
-            raise ValueError(message)
-        return self
-
-    @field_validator("latest_by")
-    @classmethod
-    def _orders(cls, orders: tuple[str, ...]) -> tuple[str, ...]:
-        for order in orders:
-            if not re.fullmatch(r"\S+( (asc|desc))?", order.strip(), re.IGNORECASE):
-                message = f"{order!r} is no order; write 'column desc' or 'column asc'"
-                raise ValueError(message)
-        return orders
+    """$compartment_id; without, the platform's default compartment is meant."""
+    user_account_id: Own | None = None
+    """$user_account_id; a profile without is anonymous."""
 
 
 class OwnValue(PropertyBase):
-    """A value of the user's own row in the source named by `users`."""
+    """A value of the user's own row in the sources named by `users`."""
 
     value: Expression
+    """Over several sources: the first known value, in the order of `users`."""
+
+
+class Survivor(PropertyBase):
+    """A value that several sources may know, each in its one row a user: which of them survives."""
+
+    survivor: dict[str, Expression]
+    """Source -> expression over the user's row in it, in order of trust."""
+    by: Literal["order", "newest"] = "order"
+    """order: the first known value. newest: the known value of the newest row, then by order."""
 
 
 class Derived(PropertyBase):
     """A value over other values of the profile, named by their dotted path."""
 
-    derive: Expression
+    derive: Formula
 
 
-def _kind(node: object) -> str | None:
-    """Which model a node of the profile tree is; a property has one of three telling members."""
+def kind(node: object) -> str | None:
+    """Which model a node of the profile tree is; a property has one of four telling members."""
     if isinstance(node, BaseModel):
-        return {OwnValue: "own", Aggregate: "aggregate", Derived: "derived"}.get(type(node))
+        return next((tag for tag, model in MODELS.items() if isinstance(node, model)), None)
     if not isinstance(node, Mapping):
         return None
-    telling = {"value": "own", "from": "aggregate", "derive": "derived"}
-    return next(
-        (kind for key, kind in telling.items() if isinstance(node.get(key), str)), "section"
-    )
+    for key, tag in _TELLING.items():
+        # A mapping under such a key is a section or property that bears the name.
+        if key in node and not isinstance(node[key], Mapping):
+            return tag
+    among = node.get("survivor")
+    is_survivor = isinstance(among, Mapping) and any(isinstance(e, str) for e in among.values())
+    return "<survivor>" if is_survivor else "<section>"
 
 
-Property = OwnValue | Aggregate | Derived
+_TELLING = {
+    "value": "<own>",
+    "from": "<aggregate>",
+    "source": "<aggregate>",
+    "derive": "<derived>",
+}
+MODELS: dict[str, type[BaseModel]] = {
+    "<own>": OwnValue,
+    "<survivor>": Survivor,
+    "<aggregate>": Aggregate,
+    "<derived>": Derived,
+}
+Property = OwnValue | Survivor | Aggregate | Derived
 # A named alias, so that pydantic can follow the recursion: a section holds sections.
 Section = TypeAliasType("Section", "dict[str, Node]")
 Node = Annotated[
-    Annotated[OwnValue, Tag("own")]
-    | Annotated[Aggregate, Tag("aggregate")]
-    | Annotated[Derived, Tag("derived")]
-    | Annotated[Section, Tag("section")],
+    Annotated[OwnValue, Tag("<own>")]
+    | Annotated[Survivor, Tag("<survivor>")]
+    | Annotated[Aggregate, Tag("<aggregate>")]
+    | Annotated[Derived, Tag("<derived>")]
+    | Annotated[Section, Tag("<section>")],
     Discriminator(
-        _kind,
+        kind,
         custom_error_type="profile_node",
-        custom_error_message="a property has value, from or derive; a section has properties",
+        custom_error_message=(
+            "a property has value, survivor, from or derive; a section has properties"
+        ),
     ),
 ]
 
 
-class Definition(_Model):
+class Definition(Model):
     """One kind of profile: its sources, its users, its shape."""
 
     name: Name
+    """Names the runs and the folder of import files."""
     time_zone: str
+    """Days, months and years of windows begin here, such as Europe/Paris."""
     week_starts: Literal[
         "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"
     ] = "monday"
@@ -153,11 +177,25 @@ class Definition(_Model):
     """What becomes of missing values, where a property does not say it."""
     empty_sections: Literal["omit", "write"] = "omit"
     """What becomes of a section without any value: left out, or written as {}."""
-    identifier: Identifier
+    identifier: Annotated[
+        Annotated[Identifier, Tag("<mapping>")]
+        | Annotated[tuple[Identifier, ...], Field(min_length=1), Tag("<list>")],
+        FORM,
+    ]
+    """How a line names its user point; of a list, for each user the first that has a value."""
     profile_keys: ProfileKeys = ProfileKeys()
     sources: dict[Name, Source]
-    users: str
+    """The raw tables by the names that they have here."""
+    users: Annotated[
+        Annotated[str, Tag("<text>")]
+        | Annotated[tuple[str, ...], Field(min_length=1), Tag("<list>")],
+        FORM,
+    ]
+    """The source, or sources, whose users get a profile: one for each key in any of them."""
     profile: Section
+    """The shape: names of properties and sections, in the order in which they are written."""
+
+    _origin: Origin = PrivateAttr(default_factory=Origin)
 
     @field_validator("time_zone")
     @classmethod
@@ -165,19 +203,44 @@ class Definition(_Model):
         try:
             ZoneInfo(name)
         except (KeyError, ValueError, OSError) as error:
-            message = f"{name!r} is no time zone; write one such as Europe/Paris or UTC"
+            near = nearest(name, available_timezones()) or "write one such as Europe/Paris or UTC"
+            message = f"{name!r} is no time zone; {near}"
             raise ValueError(message) from error
         return name
+
+    @property
+    def spine(self) -> tuple[str, ...]:
+        """The sources of `users`, in their order."""
+        return (self.users,) if isinstance(self.users, str) else self.users
+
+    @property
+    def identifiers(self) -> tuple[Identifier, ...]:
+        """The identifiers, in the order in which they are tried."""
+        return (self.identifier,) if isinstance(self.identifier, Identifier) else self.identifier
 
     def properties(self) -> Iterator[tuple[tuple[str, ...], Property]]:
         """Each property with its path, in the order in which they are written."""
         return walk(self.profile)
 
+    def located(self, place: str) -> str:
+        """The dotted place, with the file and line in which it is written where that is known."""
+        return self._origin.located(place)
+
+    def written_at(self, origin: Origin) -> Definition:
+        """The same definition, which knows where its parts are written."""
+        copy = self.model_copy()
+        copy._origin = origin  # noqa: SLF001  its own
+        return copy
+
     @property
     def definition_hash(self) -> str:
-        """SHA-256 over all that decides the output; white space and comments do not count."""
+        """SHA-256 over all that decides the output, see docs/definition.md."""
         content = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-        content["sources"] = dict(sorted(content["sources"].items()))
+        content["users"] = self.spine
+        content["identifier"] = normal(self.identifiers)
+        content["profile_keys"] = normal(self.profile_keys)
+        content["profile"] = normal(self.profile)
+        content["sources"] = {name: source.content for name, source in sorted(self.sources.items())}
         return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
 
 

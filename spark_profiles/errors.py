@@ -17,7 +17,7 @@ Messages name places, counts and names from the definition; never personal data,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 
@@ -29,6 +29,10 @@ class Problem:
     found: str
     expected: str = ""
     remedy: str = ""
+
+    def at(self, where: str) -> Problem:
+        """The same problem, at a place that is named better."""
+        return replace(self, where=where)
 
     def __str__(self) -> str:
         expected = f"; expected {self.expected}" if self.expected else ""

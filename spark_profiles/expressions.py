@@ -1,24 +1,23 @@
-"""Spark SQL text of a definition -> checked columns; a wrong one is named by its place."""
+"""Spark SQL text of a definition -> types of the columns; a wrong one is named by its place."""
 
 from __future__ import annotations
 
-import re
+import contextlib
+import logging
 from typing import TYPE_CHECKING
 
-import sqlglot
 from pyspark.errors import AnalysisException, ParseException
-from pyspark.sql import functions as F
 from sqlglot import exp
 
+from spark_profiles import sql
 from spark_profiles.errors import DefinitionError, Problem
+from spark_profiles.language import listed, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pyspark.sql import DataFrame
     from pyspark.sql.types import DataType
-
-_NO_STRINGS = re.compile(r"'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.)*\"")
 
 
 def types_of(rows: DataFrame, expressions: Mapping[str, str]) -> dict[str, DataType]:
@@ -27,66 +26,81 @@ def types_of(rows: DataFrame, expressions: Mapping[str, str]) -> dict[str, DataT
     Raises:
         DefinitionError: one or more expressions do not fit the table; names each.
     """
+    types, problems = checked(rows, expressions)
+    if problems:
+        message = "The definition does not fit the tables; nothing was written"
+        raise DefinitionError(message, *problems)
+    return types
+
+
+def checked(
+    rows: DataFrame, expressions: Mapping[str, str]
+) -> tuple[dict[str, DataType], list[Problem]]:
+    """The type of each expression that fits the table, and what is wrong with the others."""
     if not expressions:
-        return {}
-    try:
-        return _types(rows, expressions)
-    except (AnalysisException, ParseException):
-        problems = [_problem(rows, place, text) for place, text in expressions.items()]
-    message = "The definition does not fit the tables; nothing was written"
-    raise DefinitionError(message, *[problem for problem in problems if problem])
+        return {}, []
+    types: dict[str, DataType] = {}
+    problems: list[Problem] = []
+    with _unlogged():
+        try:
+            return _types(rows, expressions), []
+        except (AnalysisException, ParseException):
+            pass
+        for place, text in expressions.items():
+            if missing := _missing(rows, place, text):
+                problems += missing
+                continue
+            try:
+                types |= _types(rows, {place: text})
+            except (AnalysisException, ParseException) as error:
+                # Spark's own message has the whole plan behind its first line.
+                reason = str(error).strip().splitlines()[0].split(" SQLSTATE")[0]
+                found = f"`{text}`: {reason}"
+                problems.append(Problem(place, found, "an expression that Spark can compute"))
+    return types, problems
 
 
 def _types(rows: DataFrame, expressions: Mapping[str, str]) -> dict[str, DataType]:
-    columns = [F.expr(text).alias(f"e{n}") for n, text in enumerate(expressions.values())]
-    fields = rows.select(*columns).schema.fields
+    # As text in one call, since each call of a function costs; the line end closes a comment.
+    texts = [f"({text}\n) as e{n}" for n, text in enumerate(expressions.values())]
+    fields = rows.selectExpr(*texts).schema.fields
     return {place: field.dataType for place, field in zip(expressions, fields, strict=True)}
 
 
-def _problem(rows: DataFrame, place: str, text: str) -> Problem | None:
+def _missing(rows: DataFrame, place: str, text: str) -> list[Problem]:
+    there = {column.lower() for column in rows.columns} | sql.UNITS
+    missing = [name for name in sql.columns(text) if name.lower() not in there]
+    return [no_column(place, name, rows.columns) for name in missing]
+
+
+@contextlib.contextmanager
+def _unlogged() -> Iterator[None]:
+    """Spark logs a wrong expression as an error of the program; it is told once, by us."""
+    log = logging.getLogger("SQLQueryContextLogger")
+    was, log.disabled = log.disabled, True
     try:
-        _types(rows, {place: text})
-    except (AnalysisException, ParseException) as error:
-        # Spark's own message has the whole plan behind its first line.
-        reason = str(error).strip().splitlines()[0].split(" SQLSTATE")[0]
-        known = ", ".join(column for column in rows.columns if not column.startswith("sp_"))
-        return Problem(place, f"`{text}`: {reason}", f"an expression over {known}")
-    return None
+        yield
+    finally:
+        log.disabled = was
+
+
+def no_column(place: str, name: str, columns: Sequence[str]) -> Problem:
+    """The problem of a column that the table does not have."""
+    known = [column for column in columns if not column.startswith("sp_")]
+    return Problem(place, f"no column {name!r}", f"one of {listed(known)}", nearest(name, known))
 
 
 def references(text: str, paths: Mapping[str, str]) -> list[str]:
     """The dotted paths of `paths` that the derived expression `text` names, in order of paths."""
-    bare = _NO_STRINGS.sub("''", text)
-    return [path for path in paths if _path_pattern(path).search(bare)]
+    return sql.references(text, paths)
 
 
-def derived(place: str, text: str, paths: Mapping[str, str]) -> str:
+def derived(text: str, paths: Mapping[str, str]) -> str:
     """`text` with each dotted path replaced by its column, and `/` that is null on zero.
 
     A plain division by zero stops a Spark 4 job and is null on Spark 3; null on both is meant.
-
-    Raises:
-        DefinitionError: `text` is no expression, or names something that is no property.
     """
-    for path in sorted(paths, key=len, reverse=True):
-        text = _path_pattern(path).sub(paths[path], text)
-    try:
-        tree = sqlglot.parse_one(text, dialect="spark")
-    except sqlglot.errors.SqlglotError as error:
-        problem = Problem(place, f"`{text}` is no Spark SQL expression")
-        message = "A derived value cannot be read; nothing was read from the sources"
-        raise DefinitionError(message, problem) from error
-    unknown = {column.sql() for column in tree.find_all(exp.Column)} - set(paths.values())
-    if unknown:
-        known = ", ".join(paths)
-        problems = [Problem(place, f"no property {name}", f"one of {known}") for name in unknown]
-        message = "A derived value names no property; nothing was read from the sources"
-        raise DefinitionError(message, *sorted(problems, key=str))
-    return tree.transform(_divide_safely).sql(dialect="spark")
-
-
-def _path_pattern(path: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<![\w.]){re.escape(path)}(?![\w.])")
+    return sql.transformed(sql.replaced(text, paths), _divide_safely)
 
 
 def _divide_safely(node: exp.Expression) -> exp.Expression:

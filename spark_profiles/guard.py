@@ -25,6 +25,8 @@ class SourceCounts:
     after_as_of: int
     newest: datetime | None = None
     """The newest instant of an accepted row; None for a source without time."""
+    users: int = 0
+    """Profiles whose first source of users this is; the sum over sources is that of profiles."""
 
     @property
     def adds_up(self) -> bool:

@@ -1,236 +1,293 @@
-"""YAML text or a mapping -> a checked `Definition`, or one error with all problems."""
+"""A definition as written -> a checked `Definition`, or one error with all problems."""
 
 from __future__ import annotations
 
-import difflib
+import copy
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
-from spark_profiles.definition import (
-    Definition,
-    Derived,
-    Identifier,
-    OwnValue,
-    ProfileKeys,
-    Source,
-)
+from spark_profiles import consistency, documents
+from spark_profiles.definition import MODELS, Definition, Identifier, ProfileKeys, kind
 from spark_profiles.errors import DefinitionError, Problem
-from spark_profiles.operations import Aggregate
+from spark_profiles.language import Place, nearest, nearest_name
+from spark_profiles.source import Rule, Source
 
-Location = tuple[str | int, ...]
-Lines = Mapping[Location, int]
+if TYPE_CHECKING:
+    from spark_profiles.documents import Document, Scalar
 
-# Members that pydantic adds to a location to say which model it tried; no place in the file.
-_MODEL_TAGS = {"own", "aggregate", "derived", "section"}
-_SYSTEM_NAMES = ("$compartment_id", "$user_account_id", "$last_modified_ts", "$creation_ts")
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML in which only true and false are booleans: `on`, `no` and `y` are names like others."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012  PyYAML reads it from the class
-        first: [(tag, match) for tag, match in resolvers if tag != "tag:yaml.org,2002:bool"]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"\A(true|false)\Z"), list("tf"))
+# Stand-ins for what is wrong, so that the rest can be looked at; they give no problems themselves.
+_NOTHING = "cast(null as string)"
+_STAND_INS: dict[str, Any] = {
+    "name": "x",
+    "time_zone": "UTC",
+    "identifier": {"user_account_id": _NOTHING},
+    "profile_keys": {},
+    "sources": {},
+    "users": "x",
+    "profile": {},
+}
 
 
-def load_definition(path: str | Path) -> Definition:
-    """The definition in the YAML file `path`.
+@dataclass(frozen=True)
+class Draft:
+    """A definition that may be wrong: all problems found without tables, and what is left."""
+
+    definition: Definition
+    """The definition; if there are problems, without the parts that are wrong."""
+    problems: tuple[Problem, ...]
+
+    def whole(self, *more: Problem) -> Definition:
+        """The definition, which has no problems.
+
+        Raises:
+            DefinitionError: it has, or there are `more`; lists all, in the order of their lines.
+        """
+        found = dict.fromkeys([*self.problems, *more])
+        if found:
+            count = f"{len(found)} problem{'s' if len(found) > 1 else ''}"
+            message = f"The definition has {count}; nothing was read from the sources"
+            raise DefinitionError(message, *sorted(found, key=lambda p: _file_and_line(p.where)))
+        return self.definition
+
+
+def load_definition(
+    path: str | Path, *, variables: Mapping[str, Scalar] | None = None
+) -> Definition:
+    """The definition in the YAML file `path`, with what it includes.
+
+    Args:
+        path: the file.
+        variables: values of variables; they win over those in the files.
 
     Raises:
-        DefinitionError: the file cannot be read, or anything in it is wrong; lists all problems.
+        DefinitionError: a file cannot be read, or anything in it is wrong; lists all problems.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        problem = Problem(str(path), reason, "a YAML file", "check the path of the definition")
-        message = "The definition cannot be read"
-        raise DefinitionError(message, problem) from error
-    return parse_yaml(text, name=str(path))
+    return draft(path, variables=variables).whole()
+
+
+def draft(path: str | Path, *, variables: Mapping[str, Scalar] | None = None) -> Draft:
+    """What is in the YAML file `path`, right or wrong.
+
+    Raises:
+        DefinitionError: a file cannot be read or is no YAML mapping.
+    """
+    return _draft(documents.from_file(Path(path), variables or {}))
 
 
 def parse_yaml(text: str, *, name: str = "definition") -> Definition:
     """The definition written in the YAML `text`; `name` stands for the file in messages."""
-    try:
-        node = yaml.compose(text, Loader=_Loader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        problem = Problem(f"{name}:{line}", error.problem or "no YAML", "valid YAML")
-        message = "The definition is not valid YAML"
-        raise DefinitionError(message, problem) from error
-    if not isinstance(node, yaml.MappingNode):
-        problem = Problem(f"{name}:1", "no mapping", "name, time_zone, identifier, sources, …")
-        message = "The definition is empty or not a mapping"
-        raise DefinitionError(message, problem)
-    lines: dict[Location, int] = {}
-    repeated = list(_index(node, (), lines))
-    data = yaml.load(text, Loader=_Loader)  # noqa: S506  a safe loader
-    return _parse(data, name=name, lines=lines, also=[_repeated(name, lines, r) for r in repeated])
+    return _draft(documents.from_text(text, name, {})).whole()
 
 
 def parse_definition(data: Mapping[str, Any]) -> Definition:
     """The definition in the mapping `data`, of the same shape as the YAML."""
-    return _parse(data, name="definition", lines={}, also=[])
+    return _draft(documents.from_mapping(data, {})).whole()
 
 
-def _parse(data: Any, *, name: str, lines: Lines, also: list[Problem]) -> Definition:
-    problems = list(also)
+def checked(definition: Definition) -> Draft:
+    """A definition written in Python, with what is inconsistent in it."""
+    found = consistency.problems(definition)
+    return Draft(definition, tuple(p.at(definition.located(p.where)) for p in found))
+
+
+def _draft(document: Document) -> Draft:
+    problems = list(document.problems)
+    data = copy.deepcopy(document.data)
     definition = None
-    try:
-        definition = Definition.model_validate(data)
-    except ValidationError as error:
-        problems += [_from_pydantic(name, lines, fault) for fault in error.errors()]
-    problems += _cross_problems(data, name, lines)
-    if definition is not None:
-        problems += _time_problems(definition, name, lines)
-    if definition is None or problems:
-        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
-        message = f"The definition has {count}; nothing was read"
-        raise DefinitionError(message, *sorted(problems, key=lambda p: _line_of(p.where)))
-    return definition
+    aside: set[str] = set()
+    # Each round sets aside what is wrong. What is wrong again where something was set aside may
+    # only follow from that: it goes as a whole, unsaid.
+    while definition is None:
+        try:
+            definition = Definition.model_validate(data)
+        except ValidationError as error:
+            faults = [_from_pydantic(document, fault) for fault in error.errors()]
+            again = {place: _unit(document.data, place) in aside for _, place in faults}
+            problems += [problem for problem, place in faults if not again[place]]
+            for _, place in faults:
+                _set_aside(data, place, whole=again[place])
+                aside.add(_unit(document.data, place))
+    definition = definition.written_at(document.origin)
+    for problem in consistency.problems(definition, _known(document.data)):
+        if not _follows(problem.where, aside):
+            problems.append(problem.at(definition.located(problem.where)))
+    likely = definition.model_copy(update={"users": _likely(definition)})
+    return Draft(likely, tuple(dict.fromkeys(problems)))
 
 
-def _index(node: yaml.Node, path: Location, lines: dict[Location, int]) -> Iterator[Location]:
-    """Fill `lines` with the line of every place; yields the places of repeated keys."""
-    lines.setdefault(path, node.start_mark.line + 1)
-    if isinstance(node, yaml.MappingNode):
-        seen = set()
-        for key, value in node.value:
-            place = (*path, key.value)
-            if key.value in seen:
-                lines[(*place, "again")] = key.start_mark.line + 1
-                yield place
-            seen.add(key.value)
-            lines[place] = key.start_mark.line + 1
-            yield from _index(value, place, lines)
-    elif isinstance(node, yaml.SequenceNode):
-        for position, value in enumerate(node.value):
-            yield from _index(value, (*path, position), lines)
+def _likely(definition: Definition) -> str | tuple[str, ...]:
+    """The sources of users, with what was meant by a name that is none."""
+    known = list(definition.sources)
+    meant = tuple(nearest_name(name, known) or name for name in definition.spine)
+    return meant[0] if isinstance(definition.users, str) else meant
 
 
-def _repeated(name: str, lines: Lines, place: Location) -> Problem:
-    where = f"{name}:{lines[(*place, 'again')]} {_dotted(place)}"
-    return Problem(where, "the key is written twice", "each key once", "remove or rename one")
+def _follows(place: str, aside: Iterable[str]) -> bool:
+    """Whether a problem there may only follow from something that was set aside."""
+    heads = [unit for unit in aside if unit in _STAND_INS]
+    return any(place == head or place.startswith(f"{head}.") for head in heads)
 
 
-def _from_pydantic(name: str, lines: Lines, fault: Any) -> Problem:
-    place = tuple(part for part in fault["loc"] if part not in _MODEL_TAGS)
-    where = _where(name, lines, place)
-    if fault["type"] == "extra_forbidden":
-        known = _known_members(fault["loc"])
+def _known(data: Mapping[str, Any]) -> consistency.Known:
+    sources, profile = data.get("sources"), data.get("profile")
+    return consistency.Known(
+        tuple(map(str, sources)) if isinstance(sources, Mapping) else (),
+        tuple(_paths(profile, ())) if isinstance(profile, Mapping) else (),
+    )
+
+
+def _paths(section: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
+    """Dotted paths of all values, of wrong ones too."""
+    found: list[str] = []
+    for name, node in section.items():
+        here = (*path, name)
+        if kind(node) == "<section>" and isinstance(node, Mapping):
+            found += _paths(node, here)
+            continue
+        found.append(".".join(here))
+        windows = node.get("windows") if isinstance(node, Mapping) else None
+        found += [".".join((*here, str(w))) for w in (windows if isinstance(windows, list) else [])]
+    return found
+
+
+def _from_pydantic(document: Document, fault: Any) -> tuple[Problem, Place]:
+    """The fault as a problem, and the keys that lead to what is wrong."""
+    location, error = fault["loc"], fault["type"]
+    place = tuple(part for part in location if not _is_form(part))
+    if place and place[-1] == "[key]":
+        place = place[:-1]
+    where = document.origin.located(".".join(map(str, place)))
+    if error == "extra_forbidden":
+        known = _members(location)
         near = nearest(str(place[-1]), known)
-        return Problem(where, "unknown key", f"one of {', '.join(known)}", near)
-    if fault["type"] == "missing":
-        return Problem(_where(name, lines, place), "missing", "", f"add {place[-1]}: …")
-    return Problem(where, fault["msg"].removeprefix("Value error, "))
+        return Problem(where, "unknown key", f"one of {', '.join(known)}", near), place
+    if error == "missing":
+        example = _EXAMPLES.get(str(place[-1]), "…")
+        found = Problem(where, "missing", "", f"add {place[-1]}: {example}")
+        return found, place
+    if error == "value_error":
+        found, _, remedy = fault["msg"].removeprefix("Value error, ").partition("; ")
+        return Problem(where, found, "", remedy), place
+    return Problem(where, _found(fault["input"]), *_expected(fault)), place
 
 
-def _known_members(location: Location) -> list[str]:
+_EXAMPLES = {
+    "name": "shop",
+    "time_zone": "Europe/Paris",
+    "identifier": '{compartment_id: "1606", user_account_id: customer_id}',
+    "sources": "{customers: {table: crm.customers, key: customer_id}}",
+    "users": "customers",
+    "key": "customer_id",
+}
+
+
+def _found(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, (list, tuple)):
+        return "a list"
+    return "nothing" if value in (None, "") else f"{value!r}"
+
+
+def _expected(fault: Any) -> tuple[str, str]:
+    """What was expected, and a remedy."""
+    error, value = fault["type"], fault["input"]
+    if error == "profile_node":
+        near = nearest(str(fault["loc"][-1]), ["value", "survivor", "from", "derive"])
+        return "a property (value, survivor, from or derive) or a section of them", near
+    if error == "string_pattern_mismatch":
+        near = re.sub(r"[^a-z0-9_]+", "_", str(value).lower()).strip("_")
+        return "a name of lower-case letters, digits and _", f"write {near}" if near else ""
+    if error == "string_type":
+        return "text", f'write "{value}" in quotes' if isinstance(value, (int, float)) else ""
+    if error == "literal_error":
+        options = re.findall(r"'([^']+)'", str(fault["ctx"]["expected"]))
+        return f"one of {', '.join(options)}" if options else "true", nearest(str(value), options)
+    return str(fault["msg"]).removeprefix("Input should be ").split(", ")[0], ""
+
+
+def _is_form(part: Any) -> bool:
+    """Members that pydantic adds to a location to say which model it tried."""
+    return isinstance(part, str) and part.startswith("<") and part.endswith(">")
+
+
+def _members(location: tuple[Any, ...]) -> list[str]:
+    """The members of the model in which the last of the location was found."""
     model: type[BaseModel] = Definition
-    tags: dict[str, type[BaseModel]] = {"own": OwnValue, "aggregate": Aggregate, "derived": Derived}
-    places: dict[str, type[BaseModel]] = {
+    heads: dict[str, type[BaseModel]] = {
         "identifier": Identifier,
         "profile_keys": ProfileKeys,
         "sources": Source,
     }
-    if location[0] in places:
-        model = places[str(location[0])]
+    if len(location) > 1:
+        model = heads.get(str(location[0]), model)
+    if "accept" in location[:-1] and location[0] == "sources":
+        model = Rule
     for part in location[:-1]:
-        model = tags.get(str(part), model)
+        model = MODELS.get(str(part), model)
     return [field.alias or key for key, field in model.model_fields.items()]
 
 
-def _cross_problems(data: Any, name: str, lines: Lines) -> list[Problem]:
-    """What no single member can know: names that refer to each other, and clashing names."""
-    if not isinstance(data, Mapping):
-        return []
-    given = data.get("sources")
-    sources = [str(key) for key in given] if isinstance(given, Mapping) else []
-    problems = []
-    if isinstance(data.get("users"), str) and data["users"] not in sources:
-        problems.append(_unknown_source(name, lines, ("users",), data["users"], sources))
-    profile = data.get("profile")
-    if isinstance(profile, Mapping):
-        problems += _profile_problems(profile, ("profile",), sources, name, lines)
-    return problems
+def _unit(data: Mapping[str, Any], place: Place) -> str:
+    """The smallest part that is wrong or right as a whole: a property, a source, a head."""
+    depth = {"profile": 2, "sources": 2}.get(str(place[0]) if place else "", 1)
+    if depth == 2 and place[0] == "profile":  # noqa: PLR2004
+        node: Any = data.get("profile")
+        for depth, name in enumerate(place[1:], start=2):  # noqa: B007
+            node = node.get(name) if isinstance(node, Mapping) else None
+            if kind(node) != "<section>":
+                break
+    return ".".join(map(str, place[:depth]))
 
 
-def _profile_problems(
-    section: Mapping[Any, Any], path: Location, sources: list[str], name: str, lines: Lines
-) -> Iterator[Problem]:
-    seen: dict[str, str] = {}
-    for key, node in section.items():
-        place = (*path, key)
-        yield from _name_problems(str(key), seen, _where(name, lines, place))
-        seen[str(key).lower()] = str(key)
-        if not isinstance(node, Mapping):
-            continue
-        if isinstance(node.get("from"), str):
-            if node["from"] not in sources:
-                yield _unknown_source(name, lines, (*place, "from"), node["from"], sources)
-        elif not any(isinstance(node.get(telling), str) for telling in ("value", "derive")):
-            if not node:
-                yield Problem(_where(name, lines, place), "empty section", "properties")
-            yield from _profile_problems(node, place, sources, name, lines)
+def _set_aside(data: dict[str, Any], place: Place, *, whole: bool) -> None:
+    """Take what is wrong out of the data; what must be there gets a stand-in."""
+    if not place:
+        data.update(copy.deepcopy(_STAND_INS))
+    elif place[0] == "profile" and len(place) > 1:
+        _without_property(data["profile"], place[1:], whole=whole)
+    elif place[0] == "sources" and len(place) > 1:
+        _without_member(data["sources"], place[1:], whole=whole)
+    elif place[0] in _STAND_INS:
+        data[str(place[0])] = copy.deepcopy(_STAND_INS[str(place[0])])
+    else:
+        data.pop(str(place[0]), None)
 
 
-def _time_problems(definition: Definition, name: str, lines: Lines) -> Iterator[Problem]:
-    """Values that need to know when a row happened, over a source that does not say it."""
-    for path, prop in definition.properties():
-        source = definition.sources.get(prop.source) if isinstance(prop, Aggregate) else None
-        if not isinstance(prop, Aggregate) or source is None or source.time:
-            continue
-        if asked := prop.needs_time:
-            yield Problem(
-                _where(name, lines, ("profile", *path)),
-                f"{asked} over {prop.source}, which has no time",
-                "a source with time: <column>",
-                f"add time: to sources.{prop.source}",
-            )
+def _without_property(section: Any, path: Place, *, whole: bool) -> None:
+    name, rest = str(path[0]), path[1:]
+    if not isinstance(section, dict) or name not in section:
+        return
+    if rest and kind(section[name]) == "<section>":
+        _without_property(section[name], rest, whole=whole)
+    elif rest and not whole and isinstance(section[name], dict):
+        _without(section[name], rest)
+    else:
+        section[name] = {"value": _NOTHING}
 
 
-def _name_problems(key: str, seen: Mapping[str, str], where: str) -> Iterator[Problem]:
-    if key in _SYSTEM_NAMES:
-        yield Problem(where, f"{key} is set by the platform or by profile_keys", "another name")
-    elif key.startswith("$") or not key.strip() or "`" in key:
-        yield Problem(where, f"{key!r} is no name for a property", "a name without $ and `")
-    elif seen.get(key.lower(), key) != key:
-        yield Problem(where, f"{key} and {seen[key.lower()]} differ only in case", "one of them")
+def _without_member(sources: dict[str, Any], path: Place, *, whole: bool) -> None:
+    name, rest = str(path[0]), path[1:]
+    if rest and not whole and isinstance(sources.get(name), dict):
+        _without(sources[name], rest)
+    else:
+        sources.pop(name, None)
 
 
-def _unknown_source(
-    name: str, lines: Lines, place: Location, found: str, sources: list[str]
-) -> Problem:
-    expected = f"one of {', '.join(sources)}" if sources else "a source under sources"
-    return Problem(
-        _where(name, lines, place), f"no source {found!r}", expected, nearest(found, sources)
-    )
+def _without(data: Any, path: Place) -> None:
+    """Remove the member at the path; of a list, the whole list."""
+    head, *rest = path
+    if rest and isinstance(data.get(head), dict):
+        _without(data[head], tuple(rest))
+    else:
+        data.pop(head, None)
 
 
-def nearest(found: str, known: Iterable[str]) -> str:
-    """A remedy that names the nearest known name, or nothing when none is near."""
-    close = difflib.get_close_matches(found, list(known), n=1)
-    return f"did you mean {close[0]}?" if close else ""
-
-
-def _where(name: str, lines: Lines, place: Location) -> str:
-    line = next((lines[place[:n]] for n in range(len(place), -1, -1) if place[:n] in lines), None)
-    return f"{name}:{line} {_dotted(place)}" if line else _dotted(place)
-
-
-def _dotted(place: Location) -> str:
-    return ".".join(str(part) for part in place)
-
-
-def _line_of(where: str) -> int:
-    head = where.split(" ", 1)[0].rpartition(":")[2]
-    return int(head) if head.isdigit() else 0
+def _file_and_line(where: str) -> tuple[str, int]:
+    file, _, line = where.split(" ", 1)[0].rpartition(":")
+    return (file, int(line)) if line.isdigit() else ("", 0)

@@ -10,20 +10,10 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
 from spark_profiles import windows
-
-Expression = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-"""A Spark SQL expression."""
+from spark_profiles.language import Expression, Measure, Model
 
 
 def _checked_window(name: object) -> object:
@@ -83,10 +73,8 @@ _GOES_WITH: dict[str, tuple[tuple[str, ...], str]] = {
 }
 
 
-class PropertyBase(BaseModel):
+class PropertyBase(Model):
     """What every property may declare."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     default: str | int | float | bool | None = None
     """Written instead of a missing value."""
@@ -148,7 +136,7 @@ class Aggregate(PropertyBase):
     """The categories of which a user has most; most first, ties in the order of their names."""
     k: Size = 3
     """With `top`: so many categories."""
-    by: Expression = "count(1)"
+    by: Measure = "count(1)"
     """With `top`: an aggregate over the rows of a category."""
     members: tuple[Literal["name", "value", "share"], ...] = ()
     """With `top`: objects with these members instead of names."""
@@ -203,7 +191,7 @@ class Aggregate(PropertyBase):
         return self
 
     def _misplaced(self, operation: str) -> list[str]:
-        given = {name for name in self.model_fields_set if getattr(self, name) not in (None, False)}
+        given = self.chosen
         faults = [
             f"{name} goes with {' or '.join(operations)}: {{{example}}}; found {operation}"
             for name, (operations, example) in _GOES_WITH.items()

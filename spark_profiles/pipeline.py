@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
 
 from spark_profiles import (
     aggregates,
     changes,
     commands,
     conform,
+    fit,
+    loader,
     profiles,
     schemas,
     sources,
+    users,
     values,
     windows,
 )
 from spark_profiles.errors import DefinitionError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
 
     from pyspark.sql import DataFrame, SparkSession
 
-    from spark_profiles.definition import Definition, Source
+    from spark_profiles.definition import Definition
+    from spark_profiles.loader import Draft
     from spark_profiles.sources import RawTable
 
 
@@ -46,8 +53,10 @@ class Plan:
     """One row a line of the import files, in no order."""
     refused: DataFrame
     """One row a refused source row: source, key, reasons, row."""
+    warnings: DataFrame | None
+    """One row a source and rule that only warns: how many rows break it; None: no such rules."""
     counts: DataFrame
-    """One row a source: rows = used + refused + duplicate + orphan + after_as_of."""
+    """One row a source: rows = used + refused + duplicate + orphan + after_as_of; users."""
 
 
 def plan(
@@ -78,9 +87,15 @@ def plan(
     _check_time_zone(spark)
     instant = _instant(as_of, definition)
     raw = sources.read(spark, definition, data=data, tables=tables)
-    judged = _judged(raw, definition, instant)
-    users = judged[definition.users].accepted
-    assembled = profiles.assemble(definition, users, _aggregated(judged, definition, instant))
+    types = _fitting(loader.checked(definition), raw)
+    judged = _judged(raw, definition, types, instant)
+    spine = users.spine(
+        definition, {name: judged[name].own for name in users.sources(definition)}, types
+    )
+    named = spine.where(F.col("sp_refusal").isNull())
+    aggregated = _aggregated(judged, definition, instant)
+    with _located(definition):
+        assembled = profiles.assemble(definition, named, aggregated)
     wanted = commands.payloads(assembled)
     delivered = known.delivered
     if delivered is None:
@@ -94,20 +109,80 @@ def plan(
         wanted=wanted,
         changes=changed,
         lines=commands.lines(changed),
-        refused=conform.union([source.refused for source in judged.values()]),
-        counts=conform.counts(list(judged.values()), users),
+        refused=_refused(judged, definition, spine),
+        warnings=conform.warnings(list(judged.values())),
+        counts=conform.counts(list(judged.values()), spine, definition.spine),
     )
 
 
+def validate(
+    spark: SparkSession,
+    draft: Draft,
+    *,
+    tables: Mapping[str, DataFrame] | None = None,
+    data: str = ".",
+) -> Definition:
+    """The definition of the draft, which has no problems by itself and fits its tables.
+
+    Args:
+        spark: any session; no job is started but those with which Spark looks at its files.
+        draft: a definition as it was written, right or wrong.
+        tables: DataFrames to use for some sources instead of what the definition names.
+        data: the folder in which relative paths of sources lie.
+
+    Raises:
+        DefinitionError: there are problems; lists all, those of the tables too.
+        SourceError: the definition is right, but source tables are missing; lists all.
+    """
+    definition = draft.definition
+    raw, missing = sources.look(spark, definition, data=data, tables=tables)
+    skip = {problem.where.split(" ", 1)[-1] for problem in draft.problems}
+    checked = fit.check(definition, {n: table.rows for n, table in raw.items()}, skip=skip)
+    found = [p.at(definition.located(p.where)) for p in checked.problems]
+    if not (draft.problems or found) and missing:
+        raise sources.unreadable(missing)
+    located = [problem.at(definition.located(problem.where)) for problem in missing]
+    definition = draft.whole(*found, *located)
+    given = {name: table.rows for name, table in raw.items()}
+    plan(spark, definition, as_of="2000-01-01", tables=given)  # what only the stages can say
+    return definition
+
+
+def _fitting(draft: Draft, raw: Mapping[str, RawTable]) -> fit.Types:
+    """The types of all expressions.
+
+    Raises:
+        DefinitionError: the definition is inconsistent, or does not fit its tables; lists all.
+    """
+    definition = draft.whole()
+    checked = fit.check(definition, {name: table.rows for name, table in raw.items()})
+    draft.whole(*(p.at(definition.located(p.where)) for p in checked.problems))
+    return checked.types
+
+
+def _refused(
+    judged: Mapping[str, conform.Judged], definition: Definition, spine: DataFrame
+) -> DataFrame:
+    by_row = [source.refused for source in judged.values()]
+    if users.is_certain(definition):
+        return conform.union(by_row)
+    of_users = [judged[name] for name in definition.spine]
+    return conform.union([*by_row, conform.refused_with_users(of_users, users.refused(spine))])
+
+
 def _judged(
-    raw: Mapping[str, RawTable], definition: Definition, as_of: datetime
+    raw: Mapping[str, RawTable],
+    definition: Definition,
+    types: fit.Types,
+    as_of: datetime,
 ) -> dict[str, conform.Judged]:
     return {
         name: conform.judged(
             raw[name].rows,
-            _with_identifier_rules(name, source, definition),
+            source,
+            types[name],
             name=name,
-            is_spine=name == definition.users,
+            is_spine=name in definition.spine,
             as_of=as_of,
             time_zone=definition.time_zone,
         )
@@ -118,29 +193,41 @@ def _judged(
 def _aggregated(
     judged: Mapping[str, conform.Judged], definition: Definition, as_of: datetime
 ) -> list[DataFrame]:
-    return [
-        aggregates.compute(
-            judged[name].accepted,
-            definition.sources[name],
-            wanted,
-            as_of=as_of,
-            days=windows.Calendar(definition.time_zone, definition.week_starts),
-        )
-        for name, wanted in values.aggregated_values(definition).items()
-    ]
+    """One row a user, for each source over which something is computed.
+
+    Raises:
+        DefinitionError: something cannot be computed; lists all, of all sources.
+    """
+    frames: list[DataFrame] = []
+    problems: list[Problem] = []
+    for name, wanted in values.aggregated_values(definition).items():
+        try:
+            frame = aggregates.compute(
+                judged[name].accepted,
+                definition.sources[name],
+                wanted,
+                as_of=as_of,
+                days=windows.Calendar(definition.time_zone, definition.week_starts),
+            )
+        except DefinitionError as error:
+            problems += error.problems
+        else:
+            frames.append(frame)
+    if problems:
+        with _located(definition):
+            message = "The definition does not fit the tables; nothing was written"
+            raise DefinitionError(message, *problems)
+    return frames
 
 
-def _with_identifier_rules(name: str, source: Source, definition: Definition) -> Source:
-    """A user without identifier cannot be named to the platform: the row is refused, by reason."""
-    identifier = definition.identifier
-    if name != definition.users or identifier.user_account_id == source.key:
-        return source
-    rules = {
-        f"{member}_missing": f"({text}) is not null"
-        for member, text in values.identifier_columns(definition)
-        if member != "compartment_id"
-    }
-    return source.model_copy(update={"accept": {**source.accept, **rules}})
+@contextlib.contextmanager
+def _located(definition: Definition) -> Iterator[None]:
+    """Errors of the stages, which know places only, get file and line."""
+    try:
+        yield
+    except DefinitionError as error:
+        found = [problem.at(definition.located(problem.where)) for problem in error.problems]
+        raise DefinitionError(error.message, *found) from error
 
 
 def _check_time_zone(spark: SparkSession) -> None:

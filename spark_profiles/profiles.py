@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from spark_profiles import columns, expressions, population, shapes, values
-from spark_profiles.definition import Definition, Derived, OwnValue, Section
+from spark_profiles.definition import Definition, Derived, Section
 from spark_profiles.errors import DefinitionError, Problem
 from spark_profiles.operations import COUNTS, Aggregate
 
@@ -29,14 +29,14 @@ def assemble(
 
     Args:
         definition: gives the shape.
-        users: accepted rows of the spine, one row per sp_key.
+        users: one row per sp_key: identifier, sp_account, a column for each own value.
         aggregated: for each source, sp_key and a column for each of its `aggregated_values`;
             at most one row per sp_key.
 
     A property without value, and a section without any, is null, hence left out of the JSON.
     Where the definition writes nulls, the column payload has the JSON text.
     """
-    rows = _own_values(definition, users)
+    rows = users
     for frame in aggregated:
         rows = rows.join(frame, on="sp_key", how="left")
     rows = population.ranked(_absent_counts_are_zero(definition, rows), _rankings(definition))
@@ -48,28 +48,6 @@ def assemble(
     if shapes.writes_nulls(shape):
         profile.append(shapes.text(shape).alias("payload"))
     return flat.select("sp_key", "identifier", *profile)
-
-
-def _own_values(definition: Definition, users: DataFrame) -> DataFrame:
-    """sp_key, identifier, sp_account and a column for each value of the user's own row."""
-    own = {
-        values.place(path): (values.column(number), prop.value)
-        for number, (path, prop) in enumerate(definition.properties())
-        if isinstance(prop, OwnValue)
-    }
-    identifier = values.identifier_columns(definition)
-    account = definition.profile_keys.user_account_id
-    checked = {place: text for place, (_, text) in own.items()}
-    checked |= {f"identifier.{name}": text for name, text in identifier}
-    if account:
-        checked["profile_keys.user_account_id"] = account
-    expressions.types_of(users, checked)
-    return users.select(
-        "sp_key",
-        F.struct(*[F.expr(text).alias(name) for name, text in identifier]).alias("identifier"),
-        F.expr(values.text(account) if account else "cast(null as string)").alias("sp_account"),
-        *[F.expr(text).alias(column) for column, text in own.values()],
-    )
 
 
 def _absent_counts_are_zero(definition: Definition, rows: DataFrame) -> DataFrame:
@@ -116,10 +94,7 @@ def _derived_values(definition: Definition, rows: DataFrame) -> DataFrame:
             problems = [Problem(f"profile.{path}.derive", "depends on itself") for path in waiting]
             message = "Derived values name each other in a circle"
             raise DefinitionError(message, *problems)
-        resolved = {
-            path: expressions.derived(f"profile.{path}.derive", waiting[path][1], paths)
-            for path in ready
-        }
+        resolved = {path: expressions.derived(waiting[path][1], paths) for path in ready}
         expressions.types_of(rows, {f"profile.{path}.derive": s for path, s in resolved.items()})
         rows = rows.withColumns({waiting[p][0]: F.expr(sql) for p, sql in resolved.items()})
         for path in ready:

@@ -65,7 +65,7 @@ def record(
     audit.put("refused_rows", run_id, plan.refused)
     counts = tuple(guard.SourceCounts(**row.asDict()) for row in plan.counts.collect())
     counts = tuple(sorted(counts, key=lambda count: list(definition.sources).index(count.source)))
-    figures = _figures(audit, run, counts, definition.users)
+    figures = _figures(audit, run, counts)
     _measure(audit, plan, run, figures["profiles"])
     return audit.put_run(run, status=RunStatus.RECORDED, counts=counts, **figures)
 
@@ -80,9 +80,7 @@ def _run_id(plan: Plan, history: Sequence[Run]) -> str:
     return f"{prefix}{taken + 1:02d}"
 
 
-def _figures(
-    audit: Audit, run: Run, counts: Sequence[guard.SourceCounts], users: str
-) -> dict[str, int]:
+def _figures(audit: Audit, run: Run, counts: Sequence[guard.SourceCounts]) -> dict[str, int]:
     """Counts of the recorded lines; what stayed the same follows from what was delivered."""
     rows = (
         audit.of_run("lines", run.run_id)
@@ -100,7 +98,7 @@ def _figures(
         for change in (schemas.NEW, schemas.CHANGED, schemas.GONE, schemas.HELD, schemas.KEPT)
     )
     same = audit.delivered(run.name).count() - sum(row["delivered"] for row in rows)
-    profiles = next(count.used for count in counts if count.source == users)
+    profiles = sum(count.users for count in counts)
     # Of what differs, all but the profiles of users who are gone is wanted.
     wanted = sum(row["n"] - row["missed"] for row in rows)
     problems = [
@@ -110,7 +108,7 @@ def _figures(
     ]
     if profiles != wanted + same:
         text = f"{new:,} new + {changed:,} changed + {held:,} held + {same:,} same"
-        problems.append(Problem("profiles", text, f"the {profiles:,} users of {users}"))
+        problems.append(Problem("profiles", text, f"{profiles:,} users"))
     if problems:
         message = "The counts of the run do not add up; nothing was sent"
         raise IntegrityError(message, *problems)

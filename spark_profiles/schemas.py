@@ -12,7 +12,7 @@ FORCE_REPLACE = "FORCE_REPLACE"
 
 SOURCE_COUNTS = (
     "source: string, rows: bigint, used: bigint, refused: bigint, duplicate: bigint,"
-    " orphan: bigint, after_as_of: bigint, newest: timestamp"
+    " orphan: bigint, after_as_of: bigint, newest: timestamp, users: bigint"
 )
 
 RUNS = f"""

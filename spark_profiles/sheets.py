@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column
     from pyspark.sql.types import DataType
 
-    from spark_profiles.definition import Source
+    from spark_profiles.source import Source
     from spark_profiles.windows import Bounds, Calendar
 
 HISTORY = "h"

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyspark.errors import PySparkException
 
 from spark_profiles.errors import Problem, SourceError
+from spark_profiles.language import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pyspark.sql import DataFrame, SparkSession
 
-    from spark_profiles.definition import Definition, Source
+    from spark_profiles.definition import Definition
+    from spark_profiles.source import Source
 
 
 @dataclass(frozen=True)
@@ -46,11 +50,32 @@ def read(
     Raises:
         SourceError: tables are missing or cannot be read; names all of them.
     """
+    found, problems = look(spark, definition, data=data, tables=tables)
+    if problems:
+        raise unreadable(problems)
+    return found
+
+
+def unreadable(problems: Sequence[Problem]) -> SourceError:
+    """The error of sources that cannot be read."""
+    message = "Sources are missing or cannot be read; nothing was written"
+    return SourceError(message, *problems)
+
+
+def look(
+    spark: SparkSession,
+    definition: Definition,
+    *,
+    data: str,
+    tables: Mapping[str, DataFrame] | None = None,
+) -> tuple[dict[str, RawTable], list[Problem]]:
+    """The raw tables that there are, and why the others are not; arguments as of `read`."""
     given = tables or {}
     problems: list[Problem] = []
-    for name in given.keys() - definition.sources.keys():
+    for name in sorted(given.keys() - definition.sources.keys()):
         known = ", ".join(definition.sources)
-        problems.append(Problem(f"tables[{name!r}]", "no such source", f"one of {known}"))
+        near = nearest(name, definition.sources)
+        problems.append(Problem(f"tables[{name!r}]", "no such source", f"one of {known}", near))
 
     def attempt(item: tuple[str, Source]) -> RawTable | Problem:
         name, source = item
@@ -59,16 +84,15 @@ def read(
             _ = table.rows.schema  # Connect looks for a table only when asked for its schema
         except PySparkException as error:
             return _missing(name, source, data, error)
+        except SourceError as error:
+            return error.problems[0].at(f"sources.{name}.secrets")
         return table
 
     # Side by side: with many sources, looking at their files is what takes the time.
     with ThreadPoolExecutor() as pool:
         outcomes = list(pool.map(attempt, definition.sources.items()))
     problems += [outcome for outcome in outcomes if isinstance(outcome, Problem)]
-    if problems:
-        message = "Sources are missing or cannot be read; nothing was written"
-        raise SourceError(message, *problems)
-    return {table.name: table for table in outcomes if isinstance(table, RawTable)}
+    return {table.name: table for table in outcomes if isinstance(table, RawTable)}, problems
 
 
 def _read(
@@ -77,19 +101,55 @@ def _read(
     if given is not None:
         return RawTable(name, "DataFrame", None, given)
     location = _location(source, data)
-    reader = spark.read.options(**source.options)
-    if source.table:
-        return RawTable(name, location, None, reader.table(source.table))
-    reader = reader.format(str(source.format))
-    if source.format != "delta":
-        return RawTable(name, location, None, reader.load(location))
+    reader = spark.read.options(**source.options, **_secrets(source))
+    is_delta = source.format == "delta"
+    if not (source.table or is_delta):
+        reader = reader.format(str(source.format))
+        return RawTable(name, location, None, reader.load(location if source.path else None))
     # The newest version, read once, so that all passes of the run see the same rows.
-    history = spark.sql(f"DESCRIBE HISTORY delta.`{location}` LIMIT 1")
-    version = int(history.select("version").collect()[0][0])
-    return RawTable(name, location, version, reader.option("versionAsOf", version).load(location))
+    version = _version(spark, f"delta.`{location}`" if is_delta else location, source.options)
+    if version is not None:
+        reader = reader.option("versionAsOf", version)
+    if is_delta:
+        return RawTable(name, location, version, reader.format("delta").load(location))
+    return RawTable(name, location, version, reader.table(location))
+
+
+def _version(spark: SparkSession, table: str, options: Mapping[str, str]) -> int | None:
+    """The version to read: as chosen by an option, else the newest.
+
+    None: a time was chosen, or the table, view or engine does not tell its versions.
+    """
+    if "versionAsOf" in options or "timestampAsOf" in options:
+        chosen = options.get("versionAsOf", "")
+        return int(chosen) if chosen.isdigit() else None
+    try:
+        history = spark.sql(f"DESCRIBE HISTORY {table} LIMIT 1").select("version").collect()
+    except PySparkException:
+        return None
+    return int(history[0][0]) if history else None
+
+
+def _secrets(source: Source) -> dict[str, str]:
+    """The options that nobody may see, read from where the definition says they are."""
+    found = {}
+    for option, reference in source.secrets.items():
+        kind, _, place = reference.partition(":")
+        try:
+            text = os.environ[place] if kind == "env" else Path(place).read_text(encoding="utf-8")
+        except (KeyError, OSError, UnicodeDecodeError):
+            text = ""
+        if not text.strip():
+            problem = Problem("", f"{option} at {reference}: missing or empty", "the secret")
+            message = "A secret of a source cannot be read"
+            raise SourceError(message, problem)
+        found[option] = text.strip()
+    return found
 
 
 def _location(source: Source, data: str) -> str:
+    if source.table is None and source.path is None:
+        return f"{source.format} ({', '.join(sorted(source.options))})"
     path = source.table or str(source.path)
     if source.table or path.startswith("/") or ":/" in path:
         return path

@@ -72,20 +72,6 @@ def paths(definition: Definition) -> dict[str, str]:
     return {".".join(path): column for path, column in columns_by_path(definition).items()}
 
 
-def identifier_columns(definition: Definition) -> list[tuple[str, str]]:
-    """Name and Spark SQL of each member of the line's identifier."""
-    identifier = definition.identifier
-    if identifier.email_hash:
-        normal = f"nullif(lower(trim(cast({identifier.email_hash} as string))), '')"
-        return [("email_hash", f"sha2({normal}, 256)")]
-    if identifier.user_agent_id:
-        return [("user_agent_id", text(identifier.user_agent_id))]
-    account = [("user_account_id", text(str(identifier.user_account_id)))]
-    if identifier.compartment_id is None:
-        return account
-    return [("compartment_id", quoted(identifier.compartment_id)), *account]
-
-
 def column(number: int, member: int | None = None) -> str:
     """The column of the property with this number, or of one of its windows and categories."""
     return f"p{number}" if member is None else f"p{number}_{member}"
@@ -94,13 +80,3 @@ def column(number: int, member: int | None = None) -> str:
 def place(path: tuple[str, ...]) -> str:
     """Where a property stands in the definition, for messages."""
     return f"profile.{'.'.join(path)}"
-
-
-def text(expression: str) -> str:
-    """Spark SQL that reads `expression` as trimmed text; blank is null."""
-    return f"nullif(trim(cast({expression} as string)), '')"
-
-
-def quoted(value: str) -> str:
-    """The Spark SQL literal of a text."""
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"

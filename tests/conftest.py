@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    """What runs the tests, and whether generated parts of documents are made anew."""
+    parser.addoption("--rewrite", action="store_true", help="rewrite what documents show")
     parser.addoption(
         "--engine",
         choices=["spark", "sail"],

@@ -14,7 +14,6 @@ import spark_profiles
 PACKAGE = Path(spark_profiles.__file__).parent
 MODULES = sorted(PACKAGE.glob("*.py"))
 
-VALUES = {"errors", "progress", "windows", "operations", "definition", "schemas", "states"}
 # Module -> what of ours it may import. Stages meet only in `pipeline`, effects only in `run`.
 ALLOWED = {
     "errors": set(),
@@ -22,18 +21,45 @@ ALLOWED = {
     "windows": set(),
     "schemas": set(),
     "states": {"errors"},
-    "operations": {"windows"},
-    "definition": {"operations"},
-    "loader": {"definition", "operations", "errors"},
+    "sql": set(),
+    "language": {"sql"},
+    "source": {"language", "sql"},
+    "operations": {"language", "windows"},
+    "definition": {"language", "operations", "source"},
     "values": {"definition", "operations"},
-    "expressions": {"errors"},
+    "documents": {"definition", "errors", "language"},
+    "consistency": {"definition", "errors", "language", "operations", "sql", "values"},
+    "loader": {
+        "consistency",
+        "definition",
+        "documents",
+        "json_schema",
+        "errors",
+        "language",
+        "source",
+    },
+    "json_schema": {"definition"},
+    "expressions": {"errors", "language", "sql"},
+    "keys": set(),
     "columns": set(),
     "stores": {"errors"},
     "guard": {"errors"},
-    "sources": {"definition", "errors"},
-    "conform": {"columns", "expressions", "definition"},
+    "sources": {"definition", "errors", "language", "source"},
+    "fit": {
+        "consistency",
+        "definition",
+        "errors",
+        "expressions",
+        "keys",
+        "language",
+        "operations",
+        "source",
+        "sql",
+    },
+    "conform": {"columns", "keys", "source", "sql"},
+    "users": {"definition", "keys", "sql", "values"},
     "arithmetic": set(),
-    "sheets": {"arithmetic", "columns", "definition", "windows"},
+    "sheets": {"arithmetic", "columns", "source", "windows"},
     "folds": {"arithmetic", "operations", "sheets"},
     "histories": {"arithmetic", "folds", "operations", "sheets", "errors"},
     "aggregates": {
@@ -44,8 +70,8 @@ ALLOWED = {
         "sheets",
         "windows",
         "values",
-        "definition",
         "operations",
+        "source",
         "errors",
     },
     "population": set(),
@@ -76,6 +102,9 @@ ALLOWED = {
 }
 LAZY = {
     "conform",
+    "users",
+    "keys",
+    "fit",
     "arithmetic",
     "sheets",
     "folds",
@@ -94,7 +123,8 @@ ACTIONS = {
     "sparkContext", "_jvm", "_jdf", "toLocalIterator", "write", "udf", "pandas_udf", "current_date",
     "current_timestamp", "now",
 }  # fmt: skip
-NO_SPARK = {"errors", "progress", "windows", "operations", "definition", "loader", "values",
+NO_SPARK = {"errors", "progress", "windows", "sql", "language", "source", "operations",
+            "definition", "documents", "json_schema", "consistency", "loader", "values",
             "schemas", "states", "guard", "stores", "datamart", "upload", "slices", "attribution",
             "journal"}  # fmt: skip
 

@@ -72,7 +72,10 @@ def test_all_problems_come_in_one_error_with_their_lines() -> None:
         ("shop.yaml:7 users: no source 'custmers'", "did you mean customers?"),
         ("shop.yaml:9 profile.firstname.scael: unknown key", "did you mean scale?"),
         ("shop.yaml:13 profile.purchases.count.from: no source 'purchase'", "mean purchases?"),
-        ("shop.yaml:10 profile.Firstname: Firstname and firstname differ only in case", "one of"),
+        (
+            "shop.yaml:10 profile.Firstname: firstname and Firstname differ only in case",
+            "rename one",
+        ),
         ("shop.yaml:14 profile.purchases.both", "exactly one operation"),
         ("shop.yaml:15 profile.purchases.last", "latest and fields go together"),
     ],
@@ -84,7 +87,7 @@ def test_a_problem_says_where_and_what_to_do(line: str, said: str) -> None:
 def test_a_key_written_twice_is_refused() -> None:
     text = GOOD.replace("  firstname: {value: first_name}\n", "  a: {value: x}\n  a: {value: y}\n")
     assert problems_of(text) == [
-        "shop.yaml:10 profile.a: the key is written twice; expected each key once"
+        "shop.yaml:10 profile.a: the key is written twice, first in line 9; expected each key once"
         "\n      -> remove or rename one"
     ]
 
@@ -95,6 +98,23 @@ def test_windows_need_a_time_column() -> None:
         "shop.yaml:11 profile.purchases.count: windows over purchases, which has no time; "
         "expected a source with time: <column>\n      -> add time: to sources.purchases"
     ]
+
+
+def test_derived_values_may_build_on_each_other_but_not_in_a_circle() -> None:
+    text = GOOD + "  a: {derive: b + 1}\n  b: {derive: purchases.count.30d / 2}\n"
+    assert loader.parse_yaml(text).definition_hash
+    circle = text.replace("purchases.count.30d / 2", "c + 1") + "  c: {derive: a + 'b'}\n"
+    assert problems_of(circle)[0] == (
+        "shop.yaml:13 profile.a.derive: depends on itself: a -> b -> c -> a; expected values that"
+        " do not name each other in a circle\n      -> write one of them over the source"
+    )
+
+
+@pytest.mark.parametrize("wrong", ["purchases.cuont.lifetime", "purchases.count.31d", "frstname"])
+def test_a_derived_value_names_values_only(wrong: str) -> None:
+    (problem,) = problems_of(GOOD + f"  a: {{derive: {wrong} / 2}}\n")
+    assert problem.startswith(f"shop.yaml:13 profile.a.derive: no value '{wrong}'; expected the")
+    assert "did you mean" in problem
 
 
 def test_broken_yaml_names_the_line() -> None:

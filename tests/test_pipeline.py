@@ -110,9 +110,11 @@ def test_every_row_goes_somewhere_and_is_counted_there(spark: SparkSession) -> N
     assert counts_of(planned) == {
         "customers": {
             "rows": 6, "used": 1, "refused": 3, "duplicate": 1, "orphan": 0, "after_as_of": 1,
+            "users": 1,
         },
         "purchases": {
             "rows": 7, "used": 2, "refused": 2, "duplicate": 1, "orphan": 1, "after_as_of": 1,
+            "users": 0,
         },
     }  # fmt: skip
     refused = [(r["source"], r["key"], r["reasons"]) for r in planned.refused.collect()]
@@ -228,21 +230,6 @@ def test_missing_tables_are_all_named(spark: SparkSession) -> None:
         "sources.purchases",
     ]
     assert caught.value.exit_code == 4
-
-
-def test_derived_values_may_build_on_each_other_but_not_in_a_circle(spark: SparkSession) -> None:
-    circle = shop.definition(
-        **{"ratio: {derive: purchases.amount.lifetime / purchases.count.lifetime, scale: 2}":
-           "ratio: {derive: purchases.other + 1}\n    other: {derive: purchases.ratio + 1}"}
-    )  # fmt: skip
-    with pytest.raises(DefinitionError, match="circle"):
-        plan(spark, shop.customers(spark, {}), shop.purchases(spark, {}), definition=circle)
-
-
-def test_a_derived_value_names_properties_only(spark: SparkSession) -> None:
-    wrong = shop.definition(**{"purchases.amount.lifetime /": "purchases.amuont.lifetime /"})
-    with pytest.raises(DefinitionError, match="no property"):
-        plan(spark, shop.customers(spark, {}), shop.purchases(spark, {}), definition=wrong)
 
 
 @pytest.mark.jvm

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from spark_profiles import loader, show
+import json
+
+import typer
+
+from spark_profiles import json_schema, loader, show
 from spark_profiles.cli import options
 from spark_profiles.cli.app import app
 
@@ -16,11 +20,13 @@ def validate(
     as_json: options.AsJson = False,
 ) -> None:
     """Check a definition, and with --data also that it fits the tables. Writes nothing."""
-    loaded = loader.load_definition(definition)
-    if data is not None:
+    draft = loader.draft(definition)
+    if data is None:
+        loaded = draft.whole()
+    else:
         from spark_profiles import pipeline  # noqa: PLC0415  Spark only where it is needed
 
-        pipeline.plan(options.spark(engine), loaded, as_of="2000-01-01", data=data)
+        loaded = pipeline.validate(options.spark(engine), draft, data=data)
     facts = {
         "definition": loaded.name,
         "definition_hash": loaded.definition_hash,
@@ -29,3 +35,9 @@ def validate(
         "checked_against_tables": data is not None,
     }
     show.facts(facts, as_json=as_json)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of definitions, for editors: completion and checks while you write."""
+    typer.echo(json.dumps(json_schema.schema(), indent=2, ensure_ascii=False))

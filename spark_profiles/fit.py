@@ -1,0 +1,185 @@
+"""A definition and the columns of its tables -> all that does not fit; starts no job.
+
+Each source is asked for the types of all its expressions at once; only where that fails is each
+expression looked at by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from spark_profiles import consistency, expressions, keys, sql
+from spark_profiles.errors import Problem
+from spark_profiles.language import Over
+from spark_profiles.language import expressions as expressions_of
+from spark_profiles.operations import Aggregate
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from pyspark.sql import Column, DataFrame
+    from pyspark.sql.types import DataType
+
+    from spark_profiles.definition import Definition
+    from spark_profiles.source import Source
+
+
+Types: TypeAlias = "Mapping[str, Mapping[str, DataType]]"
+"""Source -> the text of an expression over its rows -> its type."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What is known of the expressions of a definition over its tables."""
+
+    types: Types
+    problems: tuple[Problem, ...]
+    """What does not fit; where it is, is the dotted place."""
+
+
+def check(
+    definition: Definition, raw: Mapping[str, DataFrame], *, skip: Collection[str] = ()
+) -> Fit:
+    """All that does not fit, over the tables that there are.
+
+    Args:
+        definition: is consistent in itself.
+        raw: the raw rows of sources; what is over others is not looked at.
+        skip: places of expressions that are wrong already.
+    """
+    found: dict[str, dict[str, DataType]] = {}
+    problems: list[Problem] = []
+    for name, rows in raw.items():
+        source = definition.sources[name]
+        raw_types, wrong = _raw(name, source, rows, skip)
+        problems += wrong
+        casts = _casts(source, rows)
+        typed = rows.withColumns(casts) if casts else rows
+        asked = {p: t for p, t in _over_rows(definition, name).items() if p not in skip}
+        types, wrong = expressions.checked(typed, asked)
+        problems += wrong + list(_no_conditions(asked, types))
+        measures = {p: t for p, t in _measures(definition, name).items() if p not in skip}
+        problems += expressions.checked(typed, measures)[1]
+        found[name] = {**raw_types, **{asked[place]: to for place, to in types.items()}}
+    problems += _survivors(definition, found)
+    return Fit(found, tuple(dict.fromkeys(problems)))
+
+
+def _raw(
+    name: str, source: Source, rows: DataFrame, skip: Collection[str]
+) -> tuple[dict[str, DataType], list[Problem]]:
+    """Types of the key and the time, and what is wrong with the columns that a source names."""
+    place = f"sources.{name}"
+    problems = list(_unusable_columns(place, rows))
+    named = {f"{place}.row_id.{n}": column for n, column in enumerate(source.row_id)}
+    named |= {f"{place}.latest_by.{n}": column for n, (column, _) in enumerate(source.orders)}
+    named |= {f"{place}.types.{column}": column for column in source.types}
+    if source.time:
+        named[f"{place}.time"] = source.time
+    fields = {field.name.lower(): field.dataType for field in rows.schema.fields}
+    problems += [
+        expressions.no_column(where, column, rows.columns)
+        for where, column in named.items()
+        if column.lower() not in fields and where not in skip
+    ]
+    where = f"{place}.key"
+    types, wrong = expressions.checked(rows, {} if where in skip else {where: source.key})
+    problems += wrong
+    if where in types and not keys.is_key(types[where]):
+        found = f"`{source.key}` is a {types[where].simpleString()}"
+        problems.append(
+            Problem(where, found, "text or a number", f"write cast({source.key} as string)")
+        )
+    known = {source.key: types[where]} if where in types else {}
+    if source.time and source.time.lower() in fields:
+        to = fields[source.time.lower()]
+        known[source.time] = to
+        if not isinstance(to, (T.StringType, T.DateType, T.TimestampType, T.TimestampNTZType)):
+            found = f"{source.time} is a {to.simpleString()}"
+            problems.append(Problem(f"{place}.time", found, "a timestamp, a date or text"))
+    return known, problems
+
+
+def _unusable_columns(place: str, rows: DataFrame) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for column in rows.columns:
+        if column.lower() in seen:
+            found = f"the column {column} twice, in whatever case"
+            yield Problem(place, found, "columns that differ", "rename one in a view")
+        elif column.lower().startswith("sp_"):
+            found = f"the column {column}; names that begin with sp_ are ours"
+            yield Problem(place, found, "other names", "rename it in a view")
+        seen.add(column.lower())
+
+
+def _casts(source: Source, rows: DataFrame) -> dict[str, Column]:
+    there = {column.lower() for column in rows.columns}
+    return {
+        column: F.expr(f"try_cast({sql.quoted(column)} as {to})")
+        for column, to in source.types.items()
+        if column.lower() in there
+    }
+
+
+def _over_rows(definition: Definition, name: str) -> dict[str, str]:
+    """Place -> expression, for all over single rows of the source, with their types applied."""
+    asked = {
+        ".".join(map(str, place)): text
+        for place, text, _ in expressions_of(definition.sources[name], ("sources", name))
+        if place[2:] != ("key",)
+    }
+    asked |= {p: text for p, source, text in consistency.own_places(definition) if source == name}
+    for path, prop in definition.properties():
+        if isinstance(prop, Aggregate) and prop.source == name:
+            asked |= _of(prop, path, Over.ROW)
+    return asked
+
+
+def _measures(definition: Definition, name: str) -> dict[str, str]:
+    asked: dict[str, str] = {}
+    for path, prop in definition.properties():
+        if isinstance(prop, Aggregate) and prop.source == name:
+            asked |= _of(prop, path, Over.ROWS)
+    return asked
+
+
+def _of(prop: Aggregate, path: tuple[str, ...], wanted: Over) -> dict[str, str]:
+    return {
+        ".".join(map(str, place)): text
+        for place, text, over in expressions_of(prop, ("profile", *path))
+        if over is wanted
+    }
+
+
+def _no_conditions(asked: Mapping[str, str], types: Mapping[str, DataType]) -> Iterator[Problem]:
+    for place, to in types.items():
+        is_rule = place.startswith("sources.") and ".accept." in place
+        is_filter = place.startswith("profile.") and place.endswith(".where")
+        if (is_rule or is_filter) and not isinstance(to, T.BooleanType):
+            found = f"`{asked[place]}` is a {to.simpleString()}"
+            yield Problem(place, found, "a condition, true or false")
+
+
+def _survivors(
+    definition: Definition, types: Mapping[str, Mapping[str, DataType]]
+) -> Iterator[Problem]:
+    """Values that several sources know, of types that a merge would have to guess between."""
+    among: dict[str, dict[str, str]] = {}
+    for place, source, text in consistency.own_places(definition):
+        to = types.get(source, {}).get(text)
+        if to is not None:
+            whole = place.removesuffix(f".{source}")
+            among.setdefault(whole, {})[source] = to.simpleString()
+        is_name = place.startswith(("identifier", "profile_keys"))
+        if is_name and to is not None and not keys.is_key(to):
+            found = f"`{text}` is a {to.simpleString()}"
+            yield Problem(place, found, "text or a number", f"write cast({text} as string)")
+    for place, found_types in among.items():
+        if len(set(found_types.values())) > 1 and place.startswith("profile."):
+            told = ", ".join(f"{source}: {to}" for source, to in found_types.items())
+            remedy = "cast them to one type: cast(… as string)"
+            yield Problem(place, f"types that differ ({told})", "the same type", remedy)

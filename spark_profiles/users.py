@@ -1,0 +1,222 @@
+"""Accepted rows of the users' sources -> the spine: one row a user, its identifier and own values.
+
+A user is a key with an accepted row in any of the sources in `users`. Own values come from the
+user's one row in each source; of several that know a value the definition says which survives.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyspark.sql import Window
+from pyspark.sql import functions as F
+
+from spark_profiles import keys, sql, values
+from spark_profiles.definition import OwnValue, Survivor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pyspark.sql import Column, DataFrame
+    from pyspark.sql.types import DataType
+
+    from spark_profiles.definition import Definition, Identifier
+
+MISSING, CONTESTED = "identifier_missing", "identifier_contested"
+
+
+def spine(
+    definition: Definition,
+    own_rows: Mapping[str, DataFrame],
+    types: Mapping[str, Mapping[str, DataType]],
+) -> DataFrame:
+    """One row is a user, refused ones too.
+
+    Args:
+        definition: names the sources of users, identifiers and own values.
+        own_rows: for each of `sources`, its one row a user, with sp_key and sp_at.
+        types: source -> expression -> its type.
+        types: the type of each expression over each source.
+
+    Returns:
+        sp_key, sp_first (the first source of `users` that has the user), sp_refusal (null, or why
+        the user cannot be named to the platform), identifier (struct; one kind a row), sp_account
+        ($user_account_id or null) and a column for each own value.
+    """
+    wanted = _Wanted(definition, types)
+    whole: DataFrame | None = None
+    for name in sources(definition):
+        rows = own_rows[name].select("sp_key", *wanted.columns(name))
+        how = "full" if name in definition.spine else "left"
+        whole = rows if whole is None else whole.join(rows, on="sp_key", how=how)
+    assert whole is not None  # noqa: S101  a definition has users
+    first = F.coalesce(*[F.when(_has(name), F.lit(name)) for name in definition.spine])
+    claimed = whole.select("sp_key", first.alias("sp_first"), *wanted.survivors())
+    return _judged(definition, claimed)
+
+
+def sources(definition: Definition) -> list[str]:
+    """The sources that give own values: those of `users` in their order, then the others."""
+    named = [*definition.spine]
+    for identifier in definition.identifiers:
+        named += _texts(definition, identifier.claim)
+    if definition.profile_keys.user_account_id is not None:
+        named += _texts(definition, definition.profile_keys.user_account_id)
+    for _, prop in definition.properties():
+        if isinstance(prop, Survivor):
+            named += prop.survivor
+    return list(dict.fromkeys(named))
+
+
+def is_certain(definition: Definition) -> bool:
+    """Whether the first identifier is the user's key itself: never missing, and nobody else's."""
+    first = definition.identifiers[0]
+    if first.kind != "user_account_id":
+        return False
+    texts = _texts(definition, first.claim)
+    return list(texts) == list(definition.spine) and all(
+        sql.same(text, definition.sources[name].key) for name, text in texts.items()
+    )
+
+
+def refused(users: DataFrame) -> DataFrame:
+    """The users that cannot be named to the platform; one row is a user."""
+    return users.where(F.col("sp_refusal").isNotNull()).select("sp_key", "sp_refusal")
+
+
+def _texts(definition: Definition, own: str | Mapping[str, str]) -> dict[str, str]:
+    return dict.fromkeys(definition.spine, own) if isinstance(own, str) else dict(own)
+
+
+class _Wanted:
+    """Which expressions are asked of which source, and how the one value is made of them."""
+
+    def __init__(self, definition: Definition, types: Mapping[str, Mapping[str, DataType]]) -> None:
+        self._types = types
+        self._definition = definition
+        # Name -> (source -> column in the joined row) and whether the newest row decides.
+        self._among: dict[str, tuple[dict[str, str], bool]] = {}
+        self._asked: dict[str, list[Column]] = {}
+        for number, identifier in enumerate(definition.identifiers):
+            self._ask(f"sp_id{number}", identifier.claim, as_key=identifier.kind != "email_hash")
+        account = definition.profile_keys.user_account_id
+        if account is not None:
+            self._ask("sp_account", account, as_key=True)
+        for number, (_, prop) in enumerate(definition.properties()):
+            if isinstance(prop, OwnValue):
+                self._ask(values.column(number), prop.value)
+            elif isinstance(prop, Survivor):
+                self._ask(values.column(number), prop.survivor, newest=prop.by == "newest")
+
+    def _ask(
+        self, name: str, own: str | Mapping[str, str], *, as_key: bool = False, newest: bool = False
+    ) -> None:
+        columns = {}
+        for source, text in _texts(self._definition, own).items():
+            columns[source] = f"{source}_{name}"
+            value = F.expr(text)
+            if as_key:
+                value = keys.text(value, self._types[source][text])
+            self._asked.setdefault(source, []).append(value.alias(columns[source]))
+        self._among[name] = (columns, newest)
+
+    def columns(self, source: str) -> list[Column]:
+        """What is selected of the one row of a user in the source."""
+        facts = [F.lit(True).alias(f"{source}_has"), F.col("sp_at").alias(f"{source}_at")]
+        return [*facts, *self._asked.get(source, [])]
+
+    def survivors(self) -> list[Column]:
+        """The one value of each, under its name."""
+        return [
+            (_newest(columns) if newest else F.coalesce(*map(F.col, columns.values()))).alias(name)
+            for name, (columns, newest) in self._among.items()
+        ]
+
+
+def _has(source: str) -> Column:
+    return F.col(f"{source}_has")
+
+
+def _newest(columns: Mapping[str, str]) -> Column:
+    """The known value whose row is newest; of equally new ones the first in order."""
+    order = list(columns)
+    chosen = F.lit(None)
+    for name in reversed(order):
+        known = F.col(columns[name]).isNotNull()
+        for other in order:
+            if other != name:
+                later = F.col(f"{name}_at") > F.col(f"{other}_at")
+                if order.index(name) < order.index(other):
+                    later = F.col(f"{name}_at") >= F.col(f"{other}_at")
+                known = known & (F.col(columns[other]).isNull() | later)
+        chosen = F.when(known, F.col(columns[name])).otherwise(chosen)
+    return chosen
+
+
+def _judged(definition: Definition, users: DataFrame) -> DataFrame:
+    """With the identifier of each user, and why it cannot be used."""
+    texts = [_identifier(i, F.col(f"sp_id{n}")) for n, i in enumerate(definition.identifiers)]
+    which = F.coalesce(*[F.when(text.isNotNull(), F.lit(n)) for n, text in enumerate(texts)])
+    rest = [name for name in users.columns if not name.startswith("sp_id")]
+    if "sp_account" not in rest:
+        users = users.withColumn("sp_account", F.lit(None).cast("string"))
+        rest.append("sp_account")
+    named = users.select(
+        *rest, which.alias("sp_which"), *[t.alias(f"sp_id{n}") for n, t in enumerate(texts)]
+    )
+    refusal = F.lit(None).cast("string") if is_certain(definition) else _refusal(definition)
+    struct = _struct(definition.identifiers)
+    return named.select(*rest, struct.alias("identifier"), refusal.alias("sp_refusal"))
+
+
+def _identifier(identifier: Identifier, value: Column) -> Column:
+    """The identifier as the platform is told it; null where there is none."""
+    if identifier.kind != "email_hash":
+        return value
+    text = value.cast("string")
+    for step in identifier.normalise:
+        text = keys.trim(text) if step == "trim" else F.lower(text)
+    text = F.when(F.length(keys.trim(text)) > 0, text)
+    if identifier.hash == "none":
+        return text
+    if identifier.hash in ("md5", "sha1"):
+        return F.md5(text) if identifier.hash == "md5" else F.sha1(text)
+    return F.sha2(text, int(identifier.hash.removeprefix("sha")))
+
+
+def _chosen(numbers: Sequence[int]) -> Column:
+    return F.coalesce(*[F.when(F.col("sp_which") == n, F.col(f"sp_id{n}")) for n in numbers])
+
+
+def _struct(identifiers: Sequence[Identifier]) -> Column:
+    """One member for each kind in use; in each row those of one identifier are not null."""
+    members = []
+    compartments = [
+        F.when(F.col("sp_which") == n, F.lit(identifier.compartment_id))
+        for n, identifier in enumerate(identifiers)
+        if identifier.compartment_id is not None
+    ]
+    if compartments:
+        members.append(F.coalesce(*compartments).alias("compartment_id"))
+    for kind in ("user_account_id", "email_hash", "user_agent_id"):
+        numbers = [n for n, identifier in enumerate(identifiers) if identifier.kind == kind]
+        if numbers:
+            members.append(_chosen(numbers).alias(kind))
+    return F.struct(*members)
+
+
+def _refusal(definition: Definition) -> Column:
+    """Why a user cannot be named: no identifier, or one that another user claims as well."""
+    identifiers = definition.identifiers
+    value = _chosen(range(len(identifiers)))
+    # The same text in another compartment, or of another kind, is another identifier.
+    space = F.coalesce(
+        *[
+            F.when(F.col("sp_which") == n, F.lit(f"{i.kind} {i.compartment_id or ''}"))
+            for n, i in enumerate(identifiers)
+        ]
+    )
+    # Users without identifier are spread by their key, so that they do not meet in one task.
+    claim = Window.partitionBy(space, F.coalesce(value, F.col("sp_key")))
+    claimants = F.count(F.lit(1)).over(claim)
+    return F.when(F.col("sp_which").isNull(), F.lit(MISSING)).when(claimants > 1, F.lit(CONTESTED))

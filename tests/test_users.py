@@ -1,0 +1,210 @@
+"""Who gets a profile, under which identifier, and which of several known values survives."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import shop
+
+from spark_profiles import commands, loader, pipeline
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from spark_profiles.definition import Definition
+    from spark_profiles.pipeline import Plan
+
+CRM = "id bigint, email string, city string, at timestamp"
+WEB = "id string, mail string, city string, device string, at timestamp"
+
+DEFINITION = """
+name: people
+time_zone: UTC
+identifier:
+  - {compartment_id: "9", user_account_id: {crm: id}}
+  - {email_hash: {crm: email, web: mail}}
+  - {user_agent_id: {web: device}}
+profile_keys: {user_account_id: {crm: id}}
+sources:
+  crm: {table: crm, key: id, time: at, latest_by: [at desc]}
+  web: {table: web, key: id, time: at, latest_by: [at desc]}
+users: [crm, web]
+profile:
+  city: {value: city}
+  newest_city: {survivor: {crm: city, web: city}, by: newest}
+  mail: {survivor: {web: lower(mail), crm: lower(email)}}
+"""
+
+
+def plan(spark: SparkSession, crm: list[Any], web: list[Any], definition: Definition) -> Plan:
+    tables = {
+        "crm": spark.createDataFrame(crm, CRM),
+        "web": spark.createDataFrame(web, WEB),
+    }
+    return pipeline.plan(spark, definition, as_of=shop.AS_OF, tables=tables)
+
+
+def lines_of(planned: Plan) -> dict[str, dict[str, Any]]:
+    rows = planned.lines.select("profile_key", commands.text().alias("line")).collect()
+    return {row["profile_key"]: json.loads(row["line"]) for row in rows}
+
+
+def refused_of(planned: Plan) -> list[tuple[str, str, list[str]]]:
+    return sorted((r["source"], r["key"], r["reasons"]) for r in planned.refused.collect())
+
+
+def counts_of(planned: Plan) -> dict[str, dict[str, int]]:
+    rows = [row.asDict() for row in planned.counts.collect()]
+    for row in rows:
+        parts = ("used", "refused", "duplicate", "orphan", "after_as_of")
+        assert row["rows"] == sum(row[part] for part in parts)
+    return {row.pop("source"): row for row in rows}
+
+
+def test_users_of_two_sources_each_under_the_first_identifier_that_has_a_value(
+    spark: SparkSession,
+) -> None:
+    early, late = shop.at("2026-01-01"), shop.at("2026-02-01")
+    planned = plan(
+        spark,
+        [
+            (1, " Ada@Example.org ", "Lyon", early),
+            (2, None, None, late),
+        ],
+        [
+            ("1 ", "ada@web.org", "Paris", "vec:1", late),  # the bigint 1 and the text meet
+            ("2", None, "Nice", None, early),
+            ("w3", " Eve@Example.org", None, "vec:3", late),
+            ("w4", " ", "Metz", "vec:4", late),
+            ("w5", None, "Brest", " ", late),
+        ],
+        loader.parse_yaml(DEFINITION),
+    )
+    lines = lines_of(planned)
+    eve = hashlib.sha256(b"eve@example.org").hexdigest()
+    names = ("compartment_id", "user_account_id", "email_hash", "user_agent_id")
+    assert {
+        key: {name: line[name] for name in names if name in line} for key, line in lines.items()
+    } == {
+        "1": {"compartment_id": "9", "user_account_id": "1"},
+        "2": {"compartment_id": "9", "user_account_id": "2"},
+        "w3": {"email_hash": eve},
+        "w4": {"user_agent_id": "vec:4"},
+    }
+    assert {key: line["user_profile"] for key, line in lines.items()} == {
+        "1": {"$user_account_id": "1", "city": "Lyon", "newest_city": "Paris",
+              "mail": "ada@web.org"},
+        "2": {"$user_account_id": "2", "city": "Nice", "newest_city": "Nice"},
+        "w3": {"mail": " eve@example.org"},
+        "w4": {"city": "Metz", "newest_city": "Metz", "mail": " "},
+    }  # fmt: skip
+    assert refused_of(planned) == [("web", "w5", ["identifier_missing"])]
+    counts = counts_of(planned)
+    assert (counts["crm"]["used"], counts["crm"]["users"]) == (2, 2)
+    assert (counts["web"]["used"], counts["web"]["users"], counts["web"]["refused"]) == (4, 2, 1)
+
+
+def test_an_identifier_that_two_users_claim_is_given_to_neither(spark: SparkSession) -> None:
+    text = DEFINITION.replace('  - {compartment_id: "9", user_account_id: {crm: id}}\n', "")
+    at = shop.at("2026-01-01")
+    planned = plan(
+        spark,
+        [(1, "same@x.org", "Lyon", at), (2, "other@x.org", None, at)],
+        [("w1", "SAME@x.org", None, "vec:1", at), ("w2", None, None, "vec:2", at),
+         ("w3", None, None, "vec:2", at), ("w4", None, None, None, at)],
+        loader.parse_yaml(text),
+    )  # fmt: skip
+    assert set(lines_of(planned)) == {"2"}
+    contested, missing = ["identifier_contested"], ["identifier_missing"]
+    assert refused_of(planned) == [
+        ("crm", "1", contested), ("web", "w1", contested), ("web", "w2", contested),
+        ("web", "w3", contested), ("web", "w4", missing),
+    ]  # fmt: skip
+    counts = counts_of(planned)
+    assert (counts["crm"]["refused"], counts["web"]["refused"]) == (1, 4)
+    assert sum(count["users"] for count in counts.values()) == 1
+
+
+def test_the_same_text_in_two_compartments_is_two_identifiers(spark: SparkSession) -> None:
+    text = DEFINITION.replace("{email_hash: {crm: email, web: mail}}",
+                              '{compartment_id: "8", user_account_id: {web: mail}}')  # fmt: skip
+    at = shop.at("2026-01-01")
+    planned = plan(spark, [(7, None, None, at)], [("w", "7", None, None, at)],
+                   loader.parse_yaml(text))  # fmt: skip
+    lines = lines_of(planned)
+    assert {key: lines[key]["compartment_id"] for key in lines} == {"7": "9", "w": "8"}
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ("hash: sha256", hashlib.sha256(b"ada@x.org").hexdigest()),
+        ("hash: sha384", hashlib.sha384(b"ada@x.org").hexdigest()),
+        ("hash: sha512", hashlib.sha512(b"ada@x.org").hexdigest()),
+        ("hash: sha1", hashlib.sha1(b"ada@x.org").hexdigest()),
+        ("hash: md5, normalise: [trim]", hashlib.md5(b"Ada@x.org").hexdigest()),
+        ("hash: sha1, normalise: []", hashlib.sha1(b"\tAda@x.org ").hexdigest()),
+        ("hash: none", "ada@x.org"),
+    ],
+)
+def test_how_an_address_is_normalised_and_hashed_is_a_choice(
+    spark: SparkSession, choice: str, expected: str
+) -> None:
+    from pyspark.sql import functions as F
+
+    from spark_profiles import users
+    from spark_profiles.definition import Identifier
+
+    given = loader.parse_yaml(
+        DEFINITION.replace(
+            "{email_hash: {crm: email, web: mail}}", f"{{email_hash: mail, {choice}}}"
+        )
+    ).identifiers[1]
+    assert isinstance(given, Identifier)
+    hashed = users._identifier(given, F.col("mail"))
+    rows = spark.createDataFrame([("\tAda@x.org ",), ("  ",), (None,)], "mail string")
+    assert [row[0] for row in rows.select(hashed).collect()] == [expected, None, None]
+
+
+def test_keys_of_all_types_meet(spark: SparkSession) -> None:
+    from pyspark.sql import functions as F
+
+    from spark_profiles import keys
+
+    for to, raw, expected in [
+        ("string", [" 7\u00a0", "007", "\t", None, "7.0"], ["7", "007", None, None, "7.0"]),
+        ("bigint", [7, -1, None], ["7", "-1", None]),
+        ("double", [7.0, 7.5, 1e300, float("nan"), float("inf"), None], ["7"] + [None] * 5),
+        ("decimal(38,2)", ["7.00", "7.50", "123456789012345678901234567890.00", None],
+         ["7", None, "123456789012345678901234567890", None]),
+    ]:  # fmt: skip
+        rows = spark.createDataFrame(
+            [(str(v) if v is not None else None,) for v in raw], "v string"
+        )
+        value = F.expr(f"try_cast(v as {to})") if to != "string" else F.col("v")
+        found = rows.select(keys.text(value, rows.select(value).schema[0].dataType)).collect()
+        assert [row[0] for row in found] == expected, to
+
+
+def test_users_may_come_from_events_whose_newest_row_is_their_own(spark: SparkSession) -> None:
+    text = DEFINITION.replace("latest_by: [at desc]}\nusers: [crm, web]",
+                              "row_id: [device, at]}\nusers: [crm, web]")  # fmt: skip
+    text += "  visits: {from: web, count: true}\n"
+    at = [shop.at(f"2026-01-0{n}") for n in range(1, 5)]
+    planned = plan(
+        spark,
+        [(1, "a@x.org", None, at[0])],
+        [("1", None, "Lyon", "d", at[1]), ("1", None, "Metz", "d", at[2]),
+         ("w", "w@x.org", "Nice", "d", at[3]), ("w", "v@x.org", "Albi", "e", at[3]),
+         ("w", "v@x.org", "Albi", "e", at[3])],
+        loader.parse_yaml(text),
+    )  # fmt: skip
+    profiles = {key: line["user_profile"] for key, line in lines_of(planned).items()}
+    assert profiles["1"]["city"] == "Metz"
+    assert profiles["1"]["visits"] == 2
+    assert profiles["w"]["city"] == "Albi"  # of equally new rows the greater row_id
+    counts = counts_of(planned)["web"]
+    assert (counts["rows"], counts["used"], counts["duplicate"], counts["users"]) == (5, 4, 1, 1)

@@ -1,0 +1,68 @@
+"""A definition with more than twenty mistakes: one error that lists them all, shown in the docs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from spark_profiles import loader, pipeline
+from spark_profiles.errors import DefinitionError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+WRONG = Path(__file__).with_name("wrong.yaml")
+DOCUMENT = Path(__file__).parent.parent / "docs" / "definition.md"
+CUSTOMERS = (
+    "customer_id string, updated_at timestamp, first_name string, last_name string, email string,"
+    " birth_date date, city string, points int"
+)
+PURCHASES = "purchase_id int, customer_id string, purchased_at timestamp, amount string"
+
+
+def told(spark: SparkSession) -> str:
+    """The error as a person reads it, in the folder of the definition."""
+    tables = {
+        "customers": spark.createDataFrame([], CUSTOMERS),
+        "purchases": spark.createDataFrame([], PURCHASES),
+    }
+    with pytest.raises(DefinitionError) as caught:
+        pipeline.validate(spark, loader.draft(WRONG), tables=tables)
+    return str(caught.value).replace(str(WRONG), WRONG.name)
+
+
+def rewrite(text: str) -> None:
+    """Put the message into the document, as the last of its blocks."""
+    document = DOCUMENT.read_text("utf-8")
+    before, _, _ = document.rpartition("```text\n")
+    DOCUMENT.write_text(f"{before}```text\n{text}\n```\n", "utf-8")
+
+
+def test_all_mistakes_come_in_one_error_with_line_and_remedy_as_documented(
+    spark: SparkSession, request: pytest.FixtureRequest
+) -> None:
+    text = told(spark)
+    problems = text.split("\n  - ")[1:]
+    assert len(problems) >= 20
+    lines = [int(match[1]) for p in problems if (match := re.match(r"wrong\.yaml:(\d+) ", p))]
+    assert len(lines) == len(problems)  # each with its line, in the order of the file
+    assert lines == sorted(lines)
+    # Each line of the file that is marked as wrong is named, and no other.
+    marked = [n for n, line in enumerate(WRONG.read_text().splitlines(), 1) if "# !" in line]
+    assert sorted(set(lines)) == marked
+    if request.config.getoption("--rewrite"):
+        rewrite(text)
+    blocks = re.findall(r"```(?:yaml|text)\n(.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL)
+    assert WRONG.read_text("utf-8") in blocks
+    assert f"{text}\n" in blocks, f"docs/definition.md is old; it should show\n{text}"
+
+
+def test_a_right_definition_passes_and_is_the_one_that_is_loaded(spark: SparkSession) -> None:
+    import shop
+
+    draft = loader.checked(shop.definition())
+    tables = {"customers": shop.customers(spark, {}), "purchases": shop.purchases(spark, {})}
+    assert pipeline.validate(spark, draft, tables=tables) == shop.definition()
