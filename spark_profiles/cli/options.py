@@ -102,7 +102,8 @@ TokenAt = Annotated[
     str,
     typer.Option(
         "--token",
-        help="Where the API token is: env:NAME or file:PATH. Never the token itself.",
+        help="Where the API token is: env:NAME, file:PATH, databricks:SCOPE/KEY or"
+        " aws:SECRET#MEMBER. Never the token itself.",
         envvar="SPARK_PROFILES_TOKEN_AT",
     ),
 ]
@@ -274,6 +275,6 @@ def data_folder(data: str | None, definition: Path) -> str:
     return absolute(data) if data else str(definition.absolute().parent)
 
 
-def datamart_client(api: str, datamart: str, token: str) -> Datamart:
-    """A client of the API of one datamart."""
-    return Datamart(Connection(api, datamart, Token.parse(token)), retry=RETRY)
+def datamart_client(api: str, datamart: str, token: str, **more: Any) -> Datamart:
+    """A client of the API of one datamart; `more` are options of `channel.Channel`."""
+    return Datamart(Connection(api, datamart, Token.parse(token)), retry=RETRY, **more)
