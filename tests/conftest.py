@@ -33,6 +33,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-docs", action="store_true", help="write the tables of the manual")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # The command line, here and in processes of its own, takes the engine of this run.
+    os.environ["SPARK_PROFILES_ENGINE"] = config.getoption("--engine")
+
+
 @pytest.fixture(scope="session")
 def spark_session(request: pytest.FixtureRequest) -> Iterator[SparkSession]:
     """One session for the whole run, with the settings that make small queries quick."""
