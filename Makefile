@@ -20,10 +20,10 @@ export SPARK_PROFILES_CACHE := $(HERE)/.cache
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast check format lock clean
+.PHONY: help setup demo test test-fast test-large check format lock clean
 
 help:  ## List the commands
-	@grep -E '^[a-z-]+:.*## ' $(HERE)/Makefile | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(HERE)/Makefile | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.run $(VENV)/.java  ## Create the environment, with pinned versions
 
@@ -36,6 +36,9 @@ test: setup $(VENV)/.dev check  ## Everything that CI checks: on Spark, and what
 
 test-fast: $(VENV)/.dev  ## The tests that need no Spark
 	@cd $(HERE) && $(BIN)/python -m pytest -m "not spark"
+
+test-large: setup $(VENV)/.dev  ## Many drawn definitions on all engines, TPC-H against DuckDB; half an hour
+	@cd $(HERE) && $(BIN)/python -m pytest --large -m large
 
 check: $(VENV)/.dev  ## Format, lint and types
 	@cd $(HERE) && $(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy

@@ -30,6 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--fault-scripts", type=int, default=60, help="how many drawn scripts of faults are run"
     )
+    parser.addoption("--large", action="store_true", help="also run what takes minutes")
     parser.addoption("--write-docs", action="store_true", help="write the tables of the manual")
 
 
@@ -87,6 +88,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if "spark_session" in getattr(item, "fixturenames", ()):
             item.add_marker("spark")
     other = {"spark": "sail", "sail": "jvm"}[config.getoption("--engine")]
-    left_out = [item for item in items if item.get_closest_marker(other)]
+    markers = [other] if config.getoption("--large") else [other, "large"]
+    left_out = [item for item in items if any(map(item.get_closest_marker, markers))]
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=left_out)
