@@ -57,7 +57,8 @@ def check(
         source = definition.sources[name]
         raw_types, wrong = _raw(name, source, rows, skip)
         problems += wrong
-        typed = rows.withColumns(_casts(source, rows))
+        casts = _casts(source, rows)
+        typed = rows.withColumns(casts) if casts else rows
         asked = {p: t for p, t in _over_rows(definition, name).items() if p not in skip}
         types, wrong = expressions.checked(typed, asked)
         problems += wrong + list(_no_conditions(asked, types))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import shop
 
 from spark_profiles import loader, pipeline
@@ -66,6 +67,7 @@ def nodes(planned: pipeline.Plan) -> list[str]:
     return planned.wanted._jdf.queryExecution().analyzed().toString().splitlines()
 
 
+@pytest.mark.jvm
 def test_a_plan_of_500_properties_is_as_big_as_its_sources_and_quickly_made(
     spark: SparkSession, record_property: Any
 ) -> None:
