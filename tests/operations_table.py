@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from spark_profiles import commands, loader, pipeline, windows
+from spark_profiles import commands, documents, loader, pipeline, windows
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "operations.md"
-TABLE = yaml.load((HERE / "operations.yaml").read_text(encoding="utf-8"), loader._Loader)
+TABLE = yaml.load((HERE / "operations.yaml").read_text(encoding="utf-8"), documents._Loader)
 EMPTY = "2020-01-01_to_2020-02-01"
 USERS = {"ada": "ada", "unknown": "eve", "none": "bob"}
 
@@ -83,7 +83,7 @@ def properties() -> dict[str, dict[str, Any]]:
     """One property for each operation of the table, over three windows."""
     found = {}
     for number, case in enumerate(TABLE["operations"]):
-        prop = yaml.load(f"{{from: purchases, {case['write']}}}", loader._Loader)
+        prop = yaml.load(f"{{from: purchases, {case['write']}}}", documents._Loader)
         found[f"c{number}"] = {**prop, "windows": case.get("windows", ["lifetime", "30d", EMPTY])}
     return found
 
