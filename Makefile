@@ -27,10 +27,11 @@ help:  ## List the commands
 
 setup: $(VENV)/.run $(VENV)/.java  ## Create the environment, with pinned versions
 
-demo: setup  ## Two days of a real shop, from raw tables to confirmed profiles
+demo: $(VENV)/.run $(if $(filter sail,$(ENGINE)),,$(VENV)/.java)  ## Two days of a real shop, from raw tables to confirmed profiles
 	@$(BIN)/spark-profiles demo --engine $(ENGINE) --output $(HERE)/demo-output
 
-test: setup $(VENV)/.dev check  ## Everything that CI checks
+test: setup $(VENV)/.dev check  ## Everything that CI checks: on Spark, and what needs a session on Sail too
+	@cd $(HERE) && $(BIN)/python -m pytest --engine sail -m "spark or sail"
 	@cd $(HERE) && $(BIN)/python -m pytest
 
 test-fast: $(VENV)/.dev  ## The tests that need no Spark
@@ -43,7 +44,7 @@ format: $(VENV)/.dev  ## Format the code and mend what lint can mend
 	@cd $(HERE) && $(BIN)/ruff check --fix-only . ; $(BIN)/ruff format .
 
 lock: $(VENV)/.dev  ## Choose all versions anew (needs uv)
-	@cd $(HERE) && for part in dev:--extra=dev run:--extra=local,--extra=emulator; do \
+	@cd $(HERE) && for part in dev:--extra=dev run:--extra=local,--extra=embedded,--extra=emulator; do \
 		uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header --no-annotate --upgrade \
 		$$([ $${part%%:*} = run ] && echo --constraint requirements/dev.txt) \

@@ -310,12 +310,14 @@ class Audit:
         rows = self.of_run("files", run_id).where(F.col("file").isin(*sizes)).collect()
         return [row for row in rows if sizes[row["file"]] == row["lines"]]
 
-    def merge_lease(self, name: str, owner: str, *, until: datetime, take_from: str | None) -> bool:
-        """Make `owner` the holder, if the holder is `take_from` (None: nobody ever was).
+    def lease(self, name: str) -> tuple[str, int] | None:
+        """See `leases.Table`."""
+        until = F.unix_micros("until").alias("until")  # `collect` of an instant asks for a zone
+        rows = self.read("leases").where(F.col("name") == name).select("owner", until).collect()
+        return (rows[0]["owner"], rows[0]["until"]) if rows else None
 
-        Returns whether the write went through; False when another was quicker. Whose the lease
-        then is must be read.
-        """
+    def merge_lease(self, name: str, owner: str, *, until: datetime, take_from: str | None) -> bool:
+        """See `leases.Table`."""
         micros = round(until.timestamp() * 1_000_000)
         try:
             self._spark.sql(

@@ -14,19 +14,29 @@ import threading
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING
-
-from pyspark.sql import functions as F
+from typing import TYPE_CHECKING, Protocol
 
 from spark_profiles.errors import Problem, UnsettledError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from spark_profiles.audit import Audit
-
 LENGTH = timedelta(minutes=5)
 _ATTEMPTS = 5
+
+
+class Table(Protocol):
+    """Where leases are kept."""
+
+    def lease(self, name: str) -> tuple[str, int] | None:
+        """The last owner, and until when in epoch microseconds; None: nobody ever was."""
+
+    def merge_lease(self, name: str, owner: str, *, until: datetime, take_from: str | None) -> bool:
+        """Make `owner` the holder, if the holder is `take_from` (None: nobody ever was).
+
+        Returns whether the write went through; False when another was quicker. Whose the lease
+        then is must be read.
+        """
 
 
 @dataclass(frozen=True)
@@ -48,7 +58,7 @@ def _host() -> str:
 
 @contextlib.contextmanager
 def held(
-    audit: Audit, name: str, *, now: Callable[[], datetime], length: timedelta = LENGTH
+    audit: Table, name: str, *, now: Callable[[], datetime], length: timedelta = LENGTH
 ) -> Iterator[None]:
     """Hold the lease of the definition `name` for as long as the block lasts.
 
@@ -70,24 +80,21 @@ def held(
         release(audit, name, mine, now=now)
 
 
-def release(audit: Audit, name: str, mine: str, *, now: Callable[[], datetime]) -> None:
+def release(audit: Table, name: str, mine: str, *, now: Callable[[], datetime]) -> None:
     """Give the lease back, if it is still that of `mine`."""
     audit.merge_lease(name, mine, until=now(), take_from=mine)
 
 
-def holder(audit: Audit, name: str) -> Holder | None:
+def holder(audit: Table, name: str) -> Holder | None:
     """Who holds the lease, or held it last."""
-    # Microseconds, because what `collect` makes of an instant depends on the driver's zone.
-    until = F.unix_micros("until").alias("until")
-    rows = audit.read("leases").where(F.col("name") == name).select("owner", until).collect()
-    if not rows:
+    found = audit.lease(name)
+    if found is None:
         return None
-    ends = datetime.fromtimestamp(rows[0]["until"] / 1_000_000, timezone.utc)
-    return Holder(rows[0]["owner"], ends)
+    return Holder(found[0], datetime.fromtimestamp(found[1] / 1_000_000, timezone.utc))
 
 
 def _take(
-    audit: Audit, name: str, mine: str, *, now: Callable[[], datetime], length: timedelta
+    audit: Table, name: str, mine: str, *, now: Callable[[], datetime], length: timedelta
 ) -> None:
     for _ in range(_ATTEMPTS):
         before = holder(audit, name)
@@ -102,7 +109,7 @@ def _take(
 
 
 def _renew(
-    audit: Audit,
+    audit: Table,
     name: str,
     mine: str,
     now: Callable[[], datetime],

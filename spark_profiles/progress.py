@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -11,6 +12,7 @@ class Event:
     """One thing that happened: the step it belongs to, and how far that step is.
 
     `done` and `total` count in `unit`s ("files", "lines"); None where a step has no measure.
+    `facts` are the same and more by name, for machines.
     """
 
     step: str
@@ -18,6 +20,7 @@ class Event:
     done: int | None = None
     total: int | None = None
     unit: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 Listener = Callable[[Event], None]

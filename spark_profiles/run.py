@@ -30,6 +30,7 @@ from spark_profiles import (
     session,
     settling,
     stores,
+    upload,
 )
 from spark_profiles.audit import Audit, Run
 from spark_profiles.errors import (
@@ -77,6 +78,8 @@ class Job:
     limits: guard.Limits = field(default_factory=guard.Limits)
     policy: changes.Policy = field(default_factory=changes.Policy)
     listener: Listener = progress.silent
+    sending: upload.Settings = field(default_factory=upload.Settings)
+    """Choices of uploads."""
     now: Callable[[], datetime] = _utc_now
 
     def tables(self) -> Audit:

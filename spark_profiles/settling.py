@@ -34,6 +34,7 @@ def settle(job: Job, audit: Audit, run: Run, datamart: Datamart) -> Run:
             import_name=f"{run.name} {run.run_id}",
             journal=journal,
             listener=job.listener,
+            settings=job.sending,
         )
         parts = Evidence(journal.files()).further(journal.claims())
         if not parts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from dataclasses import fields
 from datetime import datetime
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from spark_profiles.records import FileStatus
 from spark_profiles.states import IN_WORDS
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from spark_profiles.audit import Run
     from spark_profiles.demo.story import Story
     from spark_profiles.progress import Event, Listener
+    from spark_profiles.records import FileRecord
+    from spark_profiles.trial_line import Answer
 
 # Progress goes to standard error, results to standard output: a pipe gets results only.
 _progress = Console(stderr=True, highlight=False)
@@ -56,7 +60,7 @@ class Progress:
         if event.step != self._step:
             self._finish(failed=False)
             self._step, self._since = event.step, self._clock()
-            if _progress.is_terminal:
+            if _progress.is_terminal or _progress.is_jupyter:
                 self._status = _progress.status("")
                 self._status.start()
         self._text = text
@@ -72,6 +76,29 @@ class Progress:
             mark = "stopped" if failed else f"{seconds:6.1f} s"
             _progress.print(f"  {self._step:<8} {mark:>9}  {self._text}", markup=False)
         self._step = ""
+
+
+class EventLines:
+    """A context manager that gives a listener, and tells each event as a line of JSON."""
+
+    def __enter__(self) -> Listener:
+        return self.listen
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Nothing is left to say."""
+
+    @staticmethod
+    def listen(event: Event) -> None:
+        """Tell one event on standard error."""
+        told = {"event": event.step, "message": event.message, **event.facts}
+        if event.total is not None:
+            told |= {"done": event.done, "total": event.total, "unit": event.unit}
+        sys.stderr.write(json.dumps(told) + "\n")
 
 
 def facts(content: Mapping[str, Any], *, as_json: bool) -> None:
@@ -175,6 +202,63 @@ def _number(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def files(found: Sequence[FileRecord], run_id: str, *, as_json: bool) -> None:
+    """Print how files ended, or stand."""
+    counts = {status.value: 0 for status in FileStatus}
+    for file in found:
+        counts[file.status.value] += 1
+    lines = sum(file.lines for file in found if file.status is FileStatus.CONFIRMED)
+    told = {"run_id": run_id, "files": len(found), **{k: n for k, n in counts.items() if n}}
+    facts({**told, "confirmed_lines": lines}, as_json=as_json)
+
+
+def sending_plan(
+    found: Sequence[FileRecord], run_id: str, import_name: str, *, as_json: bool
+) -> None:
+    """Print what an upload would do."""
+    will = {
+        FileStatus.WRITTEN: "send",
+        FileStatus.SENDING: "look whether it arrived",
+        FileStatus.SENT: "follow to its end",
+    }
+    plan = [(file, will.get(file.status, "nothing: it ended")) for file in found]
+    size = sum(file.bytes for file, what in plan if what == "send")
+    if as_json:
+        listed = [
+            {"file": f.name, "lines": f.lines, "bytes": f.bytes, "status": f.status.value, "do": do}
+            for f, do in plan
+        ]
+        told = {"run_id": run_id, "import": import_name, "bytes_to_send": size, "files": listed}
+        _results.print(json.dumps(told), markup=False, soft_wrap=True)
+        return
+    _results.print(f"Nothing was sent. Document import: {import_name}", markup=False)
+    table = Table(box=None, pad_edge=False)
+    for title in ("file", "lines", "bytes", "stands at", "would"):
+        table.add_column(title, justify="right" if title in ("lines", "bytes") else "left")
+    for file, do in plan:
+        table.add_row(file.name, _number(file.lines), _number(file.bytes), file.status.value, do)
+    _results.print(table)
+    _results.print(f"{_number(size)} bytes to send.", markup=False)
+
+
+def trial_line(answer: Answer, *, as_json: bool) -> None:
+    """Print what the platform made of one line."""
+    told = {
+        "file": answer.file,
+        "line": answer.line_number,
+        "operation": answer.operation,
+        "document_import": answer.document_import_id,
+        "execution": answer.execution.id,
+        "status": answer.execution.status,
+        "succeeded": answer.execution.total_success,
+        "failed": answer.execution.total_failure,
+        "message": answer.execution.message,
+        "rejected": list(answer.rejected),
+        "profile_members": None if answer.members is None else list(answer.members),
+    }
+    facts(told, as_json=as_json)
 
 
 def listening(url: str) -> None:

@@ -27,6 +27,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="spark",
         help="what runs the tests that need a session; one process can hold one engine only",
     )
+    parser.addoption(
+        "--fault-scripts", type=int, default=60, help="how many drawn scripts of faults are run"
+    )
+    parser.addoption("--write-docs", action="store_true", help="write the tables of the manual")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # The command line, here and in processes of its own, takes the engine of this run.
+    os.environ["SPARK_PROFILES_ENGINE"] = config.getoption("--engine")
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +65,16 @@ def spark(spark_session: SparkSession) -> Iterator[SparkSession]:
     for table in spark_session.catalog.listTables():
         if table.isTemporary:
             spark_session.catalog.dropTempView(table.name)
+
+
+# What pytest finds by itself where the package is installed; here also without that.
+def pytest_configure(config: pytest.Config) -> None:
+    """The fixture `datamart_emulator`, as users get it."""
+    from spark_profiles.emulator import fixture
+
+    known = {getattr(plugin, "__name__", "") for plugin in config.pluginmanager.get_plugins()}
+    if fixture.__name__ not in known:
+        config.pluginmanager.register(fixture)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -2,13 +2,69 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import importlib.util
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from spark_profiles import show
+from spark_profiles import courier, metrics, show, trial_line
+from spark_profiles import upload as uploads
 from spark_profiles.cli import options
 from spark_profiles.cli.app import app
+from spark_profiles.errors import Problem, UnconfirmedError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from spark_profiles.datamart import Datamart
+    from spark_profiles.progress import Listener
+
+Engine = Annotated[
+    Literal["spark", "sail", "delta-rs"] | None,
+    typer.Option(
+        help="What reads and writes the audit tables. delta-rs needs neither Spark nor Java, and"
+        " leaves it to the next run to move what is confirmed into `delivered`."
+        "  [default: spark, or delta-rs where there is no Spark]"
+    ),
+]
+Folder = Annotated[
+    str | None,
+    typer.Option("--files", help="Where the run's files lie now, if not where they were written."),
+]
+Priority = Annotated[
+    Literal["LOW", "MEDIUM", "HIGH"] | None, typer.Option(help="Of the document import.")
+]
+Parallel = Annotated[int, typer.Option(help="Most files at once.", min=1, max=64)]
+Rate = Annotated[
+    float | None, typer.Option(help="Most requests in a second.  [default: no limit]", min=0.01)
+]
+Deadline = Annotated[
+    float, typer.Option(help="Hours after which it stops; the same command continues.", min=0)
+]
+Settle = Annotated[
+    float,
+    typer.Option(help="Seconds that a late execution is given to show after a lost answer.", min=0),
+]
+Multipart = Annotated[
+    bool, typer.Option("--multipart", help="Send files as a form instead of the raw body.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be sent; send nothing.")]
+TestLine = Annotated[
+    str | None,
+    typer.Option(
+        help="Send one line in an import of its own and show the answer: `first`, or the account,"
+        " email hash or user agent of the user whose line it shall be.",
+        show_default=False,
+    ),
+]
+Cancel = Annotated[
+    bool,
+    typer.Option(
+        "--cancel", help="Send nothing more, cancel what is pending, follow the rest to its end."
+    ),
+]
 
 
 @app.command()
@@ -18,22 +74,52 @@ def upload(
     audit: options.AuditAt = "audit",
     api: options.Api = options.API,
     token: options.TokenAt = options.TOKEN_AT,
-    engine: options.Engine = "spark",
+    engine: Engine = None,
+    files: Folder = None,
+    priority: Priority = None,
+    parallel: Parallel = 4,
+    rate: Rate = None,
+    deadline: Deadline = 24.0,
+    settle: Settle = 5.0,
+    test_line: TestLine = None,
     *,
+    multipart: Multipart = False,
+    dry_run: DryRun = False,
+    cancel: Cancel = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Send the files of the built run, follow them to their end and confirm what arrived."""
-    from spark_profiles import run as runs  # noqa: PLC0415
+    """Send the files of the built run, follow them to their end and confirm what arrived.
 
-    with (
-        show.Progress(quiet=as_json) as listener,
-        options.datamart_client(api, datamart, token) as client,
-    ):
-        done = runs.deliver(options.job("", audit, listener, engine), name, client)
-    if done is None:
-        show.facts({"definition": name, "waiting": 0}, as_json=as_json)
-    else:
-        show.run(done, as_json=as_json)
+    Safe to repeat after any stop: what ended is not read again, what may have arrived is looked
+    up. With --json, progress is told on standard error, a JSON object a line.
+    """
+    settings = uploads.Settings(
+        priority=priority, multipart=multipart, deadline_s=deadline * 3600, settle_s=settle
+    )
+    told = metrics.installed()
+    observe = {"observe": told.exchange} if told else {}
+    client = options.datamart_client(
+        api, datamart, token, parallel=parallel, per_second=rate, **observe
+    )
+    with show.EventLines() if as_json else show.Progress(quiet=False) as listener, client:
+        asked = _Asked(
+            name, audit, _engine(engine), files, settings, client,
+            told.listening(listener) if told else listener, as_json,
+        )  # fmt: skip
+        if not (dry_run or test_line or cancel or files or asked.engine == "delta-rs"):
+            asked.deliver()
+            return
+        tables = asked.tables()
+        found = courier.waiting(tables, name, folder=files)
+        if found is None:
+            asked.nothing()
+        elif dry_run:
+            plan = (found.files, found.run_id, found.import_name)
+            show.sending_plan(*plan, as_json=as_json)
+        elif test_line:
+            asked.try_line(found, test_line)
+        else:
+            asked.carry(tables, found, gives_up=cancel)
 
 
 @app.command()
@@ -59,3 +145,93 @@ def retry(
         show.facts({"definition": name, "unconfirmed": 0}, as_json=as_json)
     else:
         show.run(done, as_json=as_json)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the command line asked for, and the ways to do it."""
+
+    name: str
+    audit: str
+    engine: str
+    files: str | None
+    settings: uploads.Settings
+    client: Datamart
+    listener: Listener
+    as_json: bool
+
+    def deliver(self) -> None:
+        """The whole of it, with Spark."""
+        from spark_profiles import run as runs  # noqa: PLC0415  Spark only where it is needed
+
+        job = options.job("", self.audit, self.listener, self.engine, sending=self.settings)
+        done = runs.deliver(job, self.name, self.client)
+        if done is None:
+            self.nothing()
+        else:
+            show.run(done, as_json=self.as_json)
+
+    def nothing(self) -> None:
+        """Nothing is waiting."""
+        show.facts({"definition": self.name, "waiting": 0}, as_json=self.as_json)
+
+    def tables(self) -> courier.Tables:
+        """The audit tables, without Spark or with it."""
+        if self.engine == "delta-rs":
+            from spark_profiles.delta_rs import DeltaTables  # noqa: PLC0415  optional
+
+            return DeltaTables(options.absolute(self.audit))
+        job = options.job("", self.audit, self.listener, self.engine)
+        return _SparkTables(job.tables())
+
+    def carry(self, tables: courier.Tables, found: courier.Waiting, *, gives_up: bool) -> None:
+        """Send, or give up, without the merge that follows."""
+        ended = courier.deliver(
+            tables, found, self.client, settings=self.settings, now=_now,
+            listener=self.listener, gives_up=gives_up,
+        )  # fmt: skip
+        show.files(ended, found.run_id, as_json=self.as_json)
+
+    def try_line(self, found: courier.Waiting, who: str) -> None:
+        """Send one line and show the answer."""
+        answer = trial_line.send(found, self.client, who=who)
+        show.trial_line(answer, as_json=self.as_json)
+        if not answer.is_taken:
+            problem = Problem(f"{answer.file}:{answer.line_number}", "not taken", "one line taken")
+            message = "The platform did not take the test line"
+            raise UnconfirmedError(message, problem)
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def _engine(given: str | None) -> str:
+    """The engine that was asked for, or the one that is there."""
+    return given or ("spark" if importlib.util.find_spec("pyspark") else "delta-rs")
+
+
+class _SparkTables:
+    """The audit tables as the courier wants them."""
+
+    def __init__(self, audit: Any) -> None:
+        self._audit = audit
+
+    def rows(self, table: str, **equal: str) -> list[dict[str, Any]]:
+        """The rows with these values."""
+        rows = self._audit.read(table)
+        for name, value in equal.items():
+            rows = rows.where(rows[name] == value)
+        return [row.asDict(recursive=True) for row in rows.collect()]
+
+    def put(self, table: str, run_id: str, rows: Sequence[dict[str, Any]]) -> None:
+        """Make `rows` what the table holds of the run."""
+        self._audit.put_records(table, run_id, rows)
+
+    def lease(self, name: str) -> Any:
+        """Who held the lease last."""
+        return self._audit.lease(name)
+
+    def merge_lease(self, name: str, owner: str, *, until: datetime, take_from: str | None) -> bool:
+        """Make `owner` the holder."""
+        return bool(self._audit.merge_lease(name, owner, until=until, take_from=take_from))

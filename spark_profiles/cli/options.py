@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -66,6 +67,18 @@ KeepGone = Annotated[
         help="Days for which users must be gone before their profiles are deleted; or: forever."
     ),
 ]
+Quiet = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Dotted path of a property that alone is no reason to send a profile. Repeatable."
+    ),
+]
+Tolerance = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="PATH=NUMBER: by how much a number may differ from what was delivered. Repeatable."
+    ),
+]
 Resend = Annotated[
     Path | None,
     typer.Option(help="File of profile keys, one a line, to send whether they changed or not."),
@@ -89,7 +102,8 @@ TokenAt = Annotated[
     str,
     typer.Option(
         "--token",
-        help="Where the API token is: env:NAME or file:PATH. Never the token itself.",
+        help="Where the API token is: env:NAME, file:PATH, databricks:SCOPE/KEY or"
+        " aws:SECRET#MEMBER. Never the token itself.",
         envvar="SPARK_PROFILES_TOKEN_AT",
     ),
 ]
@@ -174,12 +188,18 @@ def acceptance(names: list[str] | None, by: str, why: str) -> Acceptance:
 
 
 def choices(
-    max_bytes: int, limit: list[str] | None, keep_gone: str, *, resend_all: bool
+    max_bytes: int,
+    limit: list[str] | None,
+    keep_gone: str,
+    quiet: list[str] | None,
+    tolerance: list[str] | None,
+    *,
+    resend_all: bool,
 ) -> dict[str, Any]:
     """The members of `Job` that decide what a run sends.
 
     Raises:
-        DefinitionError: a limit or the days are no number.
+        DefinitionError: a limit, the days or a tolerance are no number.
     """
     from spark_profiles.changes import Policy  # noqa: PLC0415
 
@@ -187,9 +207,26 @@ def choices(
         problem = Problem("--keep-gone", repr(keep_gone), "a number of days, or forever")
         message = "The retention of profiles cannot be read; nothing was read"
         raise DefinitionError(message, problem)
-    days = None if keep_gone == "forever" else int(keep_gone)
-    policy = Policy(keep_gone_days=days, resend_all=resend_all)
+    policy = Policy(
+        keep_gone_days=None if keep_gone == "forever" else int(keep_gone),
+        resend_all=resend_all,
+        quiet=tuple(quiet or ()),
+        tolerance=_tolerances(tolerance or []),
+    )
     return {"max_bytes": max_bytes, "limits": limits(limit), "policy": policy}
+
+
+def _tolerances(given: list[str]) -> dict[str, Decimal]:
+    found = {}
+    for text in given:
+        path, _, value = text.partition("=")
+        try:
+            found[path] = Decimal(value)
+        except InvalidOperation as error:
+            problem = Problem(f"--tolerance {text}", "no number", "PATH=NUMBER")
+            message = "A tolerance cannot be read; nothing was read"
+            raise DefinitionError(message, problem) from error
+    return found
 
 
 def wish(
@@ -238,6 +275,6 @@ def data_folder(data: str | None, definition: Path) -> str:
     return absolute(data) if data else str(definition.absolute().parent)
 
 
-def datamart_client(api: str, datamart: str, token: str) -> Datamart:
-    """A client of the API of one datamart."""
-    return Datamart(Connection(api, datamart, Token.parse(token)), retry=RETRY)
+def datamart_client(api: str, datamart: str, token: str, **more: Any) -> Datamart:
+    """A client of the API of one datamart; `more` are options of `channel.Channel`."""
+    return Datamart(Connection(api, datamart, Token.parse(token)), retry=RETRY, **more)

@@ -27,6 +27,8 @@ def build(
     by: options.By = "",
     limit: options.Limit = None,
     keep_gone: options.KeepGone = "0",
+    quiet: options.Quiet = None,
+    tolerance: options.Tolerance = None,
     resend: options.Resend = None,
     remove: options.Remove = None,
     engine: options.Engine = "spark",
@@ -38,7 +40,7 @@ def build(
     from spark_profiles import run as runs  # noqa: PLC0415
 
     loaded = loader.load_definition(definition)
-    choices = options.choices(max_bytes, limit, keep_gone, resend_all=resend_all)
+    choices = options.choices(max_bytes, limit, keep_gone, quiet, tolerance, resend_all=resend_all)
     wish = options.wish(as_of, data, definition, accept, why, by, resend, remove)
     with show.Progress(quiet=as_json) as listener:
         done = runs.build(options.job(output, audit, listener, engine, **choices), loaded, **wish)
@@ -59,6 +61,8 @@ def run(
     by: options.By = "",
     limit: options.Limit = None,
     keep_gone: options.KeepGone = "0",
+    quiet: options.Quiet = None,
+    tolerance: options.Tolerance = None,
     resend: options.Resend = None,
     remove: options.Remove = None,
     api: options.Api = options.API,
@@ -72,7 +76,7 @@ def run(
     from spark_profiles import run as runs  # noqa: PLC0415
 
     loaded = loader.load_definition(definition)
-    choices = options.choices(max_bytes, limit, keep_gone, resend_all=resend_all)
+    choices = options.choices(max_bytes, limit, keep_gone, quiet, tolerance, resend_all=resend_all)
     wish = options.wish(as_of, data, definition, accept, why, by, resend, remove)
     with (
         show.Progress(quiet=as_json) as listener,

@@ -6,23 +6,19 @@ What the platform documents is fixed; what it does not is a switch of `Behaviour
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from spark_profiles.emulator.behaviour import Behaviour
 
 Json = dict[str, Any]
 
 SYSTEM_FIELDS = ("$creation_ts", "$last_modified_ts")
-
-
-@dataclass(frozen=True)
-class Behaviour:
-    """What the documentation leaves open. None of it may be relied on."""
-
-    default_compartment: str = "1000"
-    """The compartment of a line or profile that names none."""
-    omitted_strategy: str = "FORCE_REPLACE"
-    """What an UPSERT does that names no strategy."""
-    delete_of_missing_fails: bool = False
-    """Whether deleting a profile that is not there is a failed record."""
+_LEGACY = ("force_replace", "merge_objects")
+_MEMBERS = {
+    "operation", "compartment_id", "user_account_id", "email_hash", "user_agent_id",
+    "update_strategy", "user_profile", *_LEGACY,
+}  # fmt: skip
 
 
 class Rejected(Exception):  # noqa: N818  a verdict, not a fault
@@ -45,28 +41,43 @@ def identifier(command: Json, behaviour: Behaviour) -> Identifier:
     """
     found = []
     if command.get("user_account_id") is not None:
-        compartment = command.get("compartment_id") or behaviour.default_compartment
+        compartment = str(command.get("compartment_id") or behaviour.default_compartment)
         found.append(Identifier("account", f"{compartment}/{command['user_account_id']}"))
+        _known(compartment, behaviour)
     found += [
         Identifier(name, str(command[name]))
         for name in ("email_hash", "user_agent_id")
         if command.get(name) is not None
     ]
-    if len(found) != 1:
+    if not found or (len(found) > 1 and behaviour.identifiers_of_a_line == "exactly one"):
         message = f"{len(found)} identifiers; exactly one is needed"
         raise Rejected(message)
     return found[0]
 
 
+def _known(compartment: str, behaviour: Behaviour) -> None:
+    known = {*behaviour.compartments, behaviour.default_compartment}
+    is_strict = behaviour.compartments and behaviour.unknown_compartment == "rejected"
+    if is_strict and compartment not in known:
+        message = "unknown compartment"
+        raise Rejected(message)
+
+
 def profile_key(command: Json, behaviour: Behaviour) -> tuple[str, str]:
     """Compartment and account of the profile, from inside it; nothing is inherited."""
     profile = command.get("user_profile") or {}
-    compartment = profile.get("$compartment_id")
-    account = profile.get("$user_account_id")
-    return str(compartment or behaviour.default_compartment), str(account or "")
+    compartment = str(profile.get("$compartment_id") or behaviour.default_compartment)
+    _known(compartment, behaviour)
+    return compartment, str(profile.get("$user_account_id") or "")
 
 
-def checked(line: Any) -> Json:
+def names_no_profile(command: Json) -> bool:
+    """Whether a command says nothing of which profile of its user point it means."""
+    profile = command.get("user_profile") or {}
+    return not ({"$compartment_id", "$user_account_id"} & profile.keys())
+
+
+def checked(line: Any, behaviour: Behaviour) -> Json:
     """The line as a command.
 
     Raises:
@@ -75,8 +86,12 @@ def checked(line: Any) -> Json:
     if not isinstance(line, dict) or line.get("operation") not in ("UPSERT", "DELETE"):
         message = "operation must be UPSERT or DELETE"
         raise Rejected(message)
-    if line["operation"] == "UPSERT" and not isinstance(line.get("user_profile"), dict):
-        message = "UPSERT needs user_profile"
+    profile = line.get("user_profile")
+    if not isinstance(profile, dict) and (line["operation"] == "UPSERT" or profile is not None):
+        message = "user_profile must be an object"
+        raise Rejected(message)
+    if behaviour.unknown_members == "rejected" and line.keys() - _MEMBERS:
+        message = "a member that is not documented"
         raise Rejected(message)
     return line
 
@@ -93,36 +108,51 @@ def upserted(stored: Json | None, command: Json, behaviour: Behaviour, *, now: i
     if strategy == "FORCE_REPLACE":
         after = sent
     elif strategy == "PARTIAL_UPDATE":
+        after = merged(before, sent, append=behaviour.arrays_in_partial_update == "appended")
+    elif strategy == "DEEP_MERGE":
         after = merged(before, sent)
     elif strategy == "PARTIAL_DELETE":
         after = without(before, sent)
     elif strategy == "SHALLOW_MERGE":
         after = {**before, **sent}
     else:
-        message = f"unknown update_strategy {strategy}"
+        message = "unknown update_strategy"
         raise Rejected(message)
+    if behaviour.nulls == "remove":
+        after = {name: value for name, value in after.items() if value is not None}
     created = (stored or {}).get("$creation_ts", now)
     return {**after, "$creation_ts": created, "$last_modified_ts": now}
 
 
 def _strategy(command: Json, behaviour: Behaviour) -> str:
     """The strategy of either generation of the API."""
+    is_legacy = any(name in command for name in _LEGACY)
+    is_both = is_legacy and "update_strategy" in command
+    if (is_legacy and behaviour.legacy_flags == "rejected") or (
+        is_both and behaviour.both_generations == "rejected"
+    ):
+        message = "the legacy flags are not accepted here"
+        raise Rejected(message)
     if "update_strategy" in command:
-        return str(command["update_strategy"])
-    if "force_replace" in command:
-        if command["force_replace"]:
+        strategy = str(command["update_strategy"])
+        # The other names here are ways to say what the legacy flags do.
+        return strategy if strategy.startswith(("FORCE_", "PARTIAL_")) else ""
+    if is_legacy:
+        if command.get("force_replace"):
             return "FORCE_REPLACE"
-        return "PARTIAL_UPDATE" if command.get("merge_objects") else "SHALLOW_MERGE"
+        return "DEEP_MERGE" if command.get("merge_objects") else "SHALLOW_MERGE"
     return behaviour.omitted_strategy
 
 
-def merged(before: Json, sent: Json) -> Json:
-    """Objects merged deeply, all else replaced."""
+def merged(before: Json, sent: Json, *, append: bool = False) -> Json:
+    """Objects merged deeply, all else replaced; arrays lengthened if `append`."""
     after = dict(before)
     for name, value in sent.items():
         old = before.get(name)
         if isinstance(old, dict) and isinstance(value, dict):
-            after[name] = merged(old, value)
+            after[name] = merged(old, value, append=append)
+        elif append and isinstance(old, list) and isinstance(value, list):
+            after[name] = old + [one for one in value if one not in old]
         else:
             after[name] = value
     return after

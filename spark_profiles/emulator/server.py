@@ -1,4 +1,4 @@
-"""Serving the emulator: in the foreground for a person, in a thread for demos and tests."""
+"""Serving the emulator: in the foreground for a person, in threads for demos and tests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import socket
 import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from spark_profiles.errors import PlatformError, Problem
@@ -14,7 +13,7 @@ from spark_profiles.errors import PlatformError, Problem
 try:
     import uvicorn
 
-    from spark_profiles.emulator.app import Api, Faults
+    from spark_profiles.emulator.app import Protocol, application
 except ImportError as error:
     _remedy = "pip install 'spark-profiles[emulator]'"
     _message = "The emulator needs packages that are not installed"
@@ -22,23 +21,113 @@ except ImportError as error:
         _message, Problem(str(error.name), "not installed", remedy=_remedy)
     ) from error
 
-from spark_profiles.emulator.rules import Behaviour
-from spark_profiles.emulator.store import Store
+from spark_profiles.emulator.behaviour import Behaviour
+from spark_profiles.emulator.faults import Fault, Faults
+from spark_profiles.emulator.store import PENDING, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+
+    from spark_profiles.emulator.rules import Json
 
 HOST = "127.0.0.1"
 
 
-@dataclass(frozen=True)
 class Emulator:
-    """A running emulator."""
+    """A server of this process, on 127.0.0.1. `running` starts one for a block."""
 
-    url: str
-    store: Store
-    faults: Faults
+    def __init__(
+        self,
+        store: Path,
+        *,
+        port: int = 0,
+        token: str | None = None,
+        behaviour: Behaviour = Behaviour(),  # noqa: B008  frozen
+        seed: int = 0,
+    ) -> None:
+        self._path, self._port, self._token, self._behaviour = store, port, token, behaviour
+        self.faults = Faults(seed=seed)
+
+    @property
+    def url(self) -> str:
+        """Where it listens; the same after a restart."""
+        return f"http://{HOST}:{self._port}"
+
+    def start(self) -> None:
+        """Listen and work.
+
+        Raises:
+            PlatformError: the port is occupied; nothing was started.
+        """
+        listening = _listen(self._port)
+        self._port = listening.getsockname()[1]
+        self.store = Store(self._path, behaviour=self._behaviour)
+        app = application(self.store, token=self._token, faults=self.faults)
+        config = uvicorn.Config(
+            app, http=Protocol, log_level="critical", lifespan="off",
+            timeout_graceful_shutdown=1,
+        )  # fmt: skip
+        self._server = uvicorn.Server(config)
+        self._stopping = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._server.run, kwargs={"sockets": [listening]}, daemon=True),
+            threading.Thread(target=self._work, daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Break off what goes on, and close; the store keeps what was taken."""
+        self._server.should_exit = True
+        self._stopping.set()
+        self.store.arrived.set()
+        for thread in self._threads:
+            thread.join(timeout=10)
+        self.store.close()
+
+    def restart(self) -> None:
+        """Stop and start at the same address, with what was stored."""
+        self.stop()
+        self.start()
+
+    def profile(self, datamart: str, compartment: str, account: str) -> Json | None:
+        """The profile of an account in a compartment, without the system's timestamps."""
+        for one_compartment, one_account, payload in self.store.profiles(datamart):
+            if (one_compartment, one_account) == (compartment, account):
+                return payload
+        return None
+
+    def _work(self) -> None:
+        """Take executions to their end, oldest first, until told to stop."""
+        stuck: set[int] = set()
+        while not self._stopping.is_set():
+            self.store.arrived.clear()
+            rows = self.store.open_executions()
+            for row in rows:
+                if self._stopping.is_set():
+                    return
+                self._advance(row["id"], row["status"], row["started"] or row["created"], stuck)
+            self.store.arrived.wait(0.02 if rows else 1.0)
+
+    def _advance(self, number: int, status: str, since: int, stuck: set[int]) -> None:
+        """One step of one execution, if it is time."""
+        faults = self.faults
+        if status == PENDING and number not in stuck and faults.take({"stuck"}):
+            stuck.add(number)
+        if number in stuck and any(one["kind"] == "stuck" for one in faults.armed()):
+            return
+        stuck.discard(number)
+        if self.store.now_ms() - since < faults.execution_seconds * 1000:
+            return
+        if status == PENDING and (not self.store.start(number) or faults.execution_seconds):
+            return
+        if faults.take({"lost_execution"}):
+            self.store.forget(number)
+        elif faults.take({"failed"}):
+            self.store.fail(number, "failed on demand")
+        else:
+            self.store.apply(number, faults)
 
 
 @contextlib.contextmanager
@@ -48,6 +137,7 @@ def running(
     port: int = 0,
     token: str | None = None,
     behaviour: Behaviour = Behaviour(),  # noqa: B008  frozen
+    seed: int = 0,
 ) -> Iterator[Emulator]:
     """An emulator on 127.0.0.1, in threads of this process, for as long as the block lasts.
 
@@ -56,42 +146,41 @@ def running(
         port: 0 takes any free one.
         token: the one Authorization to accept; None accepts any.
         behaviour: what the documentation leaves open.
+        seed: of what is drawn.
 
     Raises:
         PlatformError: the port is occupied; nothing was started.
     """
-    listening = _listen(port)
-    datamart = Store(store, behaviour=behaviour)
-    faults = Faults()
-    api = Api(datamart, token=token, faults=faults)
-    config = uvicorn.Config(api.application(), log_level="critical", lifespan="off")
-    server = uvicorn.Server(config)
-    stopping = threading.Event()
-    threads = [
-        threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True),
-        threading.Thread(target=_work, args=(datamart, faults, stopping), daemon=True),
-    ]
-    for thread in threads:
-        thread.start()
+    emulator = Emulator(store, port=port, token=token, behaviour=behaviour, seed=seed)
+    emulator.start()
     try:
-        yield Emulator(f"http://{HOST}:{listening.getsockname()[1]}", datamart, faults)
+        yield emulator
     finally:
-        server.should_exit = True
-        stopping.set()
-        for thread in threads:
-            thread.join(timeout=10)
-        datamart.close()
+        emulator.stop()
 
 
-def serve(store: Path, *, port: int, tell: Callable[[str], None]) -> None:
+def serve(
+    store: Path,
+    *,
+    port: int,
+    tell: Callable[[str], None],
+    behaviour: Behaviour = Behaviour(),  # noqa: B008  frozen
+    faults: Sequence[Fault] = (),
+    seed: int = 0,
+    execution_seconds: float = 0.0,
+) -> None:
     """Serve until interrupted; `tell` is called with the address once it listens."""
-    with running(store, port=port) as emulator:
+    with running(store, port=port, behaviour=behaviour, seed=seed) as emulator:
+        emulator.faults.execution_seconds = execution_seconds
+        emulator.faults.add(*faults)
         tell(emulator.url)
-        threading.Event().wait()
+        while True:
+            time.sleep(3600)
 
 
 def _listen(port: int) -> socket.socket:
-    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # With the protocol named, asyncio sends small answers at once, not after 40 ms.
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((HOST, port))
@@ -102,19 +191,3 @@ def _listen(port: int) -> socket.socket:
         raise PlatformError(message, problem) from error
     listening.listen(128)
     return listening
-
-
-def _work(store: Store, faults: Faults, stopping: threading.Event) -> None:
-    """Apply executions one after another, oldest first, until told to stop."""
-    while not stopping.wait(0.02):
-        number = store.next_pending()
-        if number is None:
-            continue
-        time.sleep(faults.execution_seconds)
-        if not store.start(number):
-            continue
-        time.sleep(faults.execution_seconds)
-        if faults.take("fail_executions"):
-            store.fail(number, "failed on demand")
-        else:
-            store.apply(number, rejects=faults.rejects)

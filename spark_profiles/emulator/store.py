@@ -3,115 +3,87 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import threading
-import time
 import uuid
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from spark_profiles.emulator import rules
-from spark_profiles.emulator.rules import Behaviour, Rejected
+from spark_profiles.emulator import points, rules
+from spark_profiles.emulator.behaviour import Behaviour
+from spark_profiles.emulator.database import Database, now_ms
+from spark_profiles.emulator.rules import Rejected
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from spark_profiles.emulator.faults import Faults
     from spark_profiles.emulator.rules import Json
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS imports (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, datamart TEXT NOT NULL, resource TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS executions (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, import_id INTEGER NOT NULL, datamart TEXT NOT NULL,
-    status TEXT NOT NULL, created INTEGER NOT NULL, started INTEGER, ended INTEGER,
-    succeeded INTEGER, failed INTEGER, message TEXT);
-CREATE TABLE IF NOT EXISTS identifiers (
-    datamart TEXT, kind TEXT, value TEXT, point TEXT NOT NULL,
-    PRIMARY KEY (datamart, kind, value));
-CREATE TABLE IF NOT EXISTS profiles (
-    datamart TEXT, point TEXT, compartment TEXT, account TEXT, payload TEXT NOT NULL,
-    PRIMARY KEY (datamart, point, compartment, account));
-"""
 
 PENDING, RUNNING, SUCCEEDED, FAILED = "PENDING", "RUNNING", "SUCCEEDED", "FAILED"
 CANCELED = "CANCELED"
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
+_CHUNK = 1000
+"""So many lines are applied at once; between them others are answered."""
 
 
 class Store:
-    """The datamart. All methods may be called from any thread."""
+    """The datamarts of one server. All methods may be called from any thread."""
 
     def __init__(
         self,
         path: Path,
         *,
         behaviour: Behaviour = Behaviour(),  # noqa: B008  frozen
-        now_ms: Callable[[], int] = _now_ms,
+        now_ms: Callable[[], int] = now_ms,
     ) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.path, self.behaviour, self._now_ms = path, behaviour, now_ms
+        self.path, self.behaviour, self.now_ms = path, behaviour, now_ms
+        self.db = Database(path)
         self._bodies = path.with_name(path.name + ".files")
         self._bodies.mkdir(exist_ok=True)
-        self._lock = threading.RLock()
-        self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._connection.row_factory = sqlite3.Row
-        self._connection.execute("PRAGMA journal_mode=WAL")
-        self._connection.execute("PRAGMA synchronous=NORMAL")
-        self._connection.executescript(_SCHEMA)
-        # What ran when the server stopped is applied again from its beginning.
-        self._connection.execute("UPDATE executions SET status='PENDING' WHERE status='RUNNING'")
+        for left in self._bodies.glob("*.partial"):
+            left.unlink()
+        self.arrived = threading.Event()
+        """Set when there may be something to do."""
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
-            self._connection.close()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
-            self._connection.execute("COMMIT")
-
-    def _all(self, sql: str, *values: Any) -> list[sqlite3.Row]:
-        with self._lock:
-            return self._connection.execute(sql, values).fetchall()
+        self.db.close()
 
     # Document imports
 
     def create_import(self, datamart: str, resource: Json) -> Json:
         """Store a document import; returns it with its id."""
-        with self._transaction() as db:
+        with self.db.transaction() as db:
             made = db.execute(
                 "INSERT INTO imports (datamart, resource) VALUES (?, ?)",
                 (datamart, json.dumps(resource)),
             )
             return self._import(made.lastrowid, datamart, resource)
 
-    def imports(self, datamart: str) -> list[Json]:
-        """All document imports, oldest first."""
-        rows = self._all("SELECT * FROM imports WHERE datamart=? ORDER BY id", datamart)
-        return [self._import(r["id"], datamart, json.loads(r["resource"])) for r in rows]
+    def imports(self, datamart: str | None = None) -> list[Json]:
+        """Document imports, newest first: of one datamart, or all."""
+        where, values = ("WHERE datamart=?", [datamart]) if datamart else ("", [])
+        rows = self.db.all(f"SELECT * FROM imports {where} ORDER BY id DESC", *values)  # noqa: S608
+        return [self._import(r["id"], r["datamart"], json.loads(r["resource"])) for r in rows]
+
+    def one_import(self, datamart: str, import_id: str) -> Json | None:
+        """One document import."""
+        rows = self.db.all("SELECT * FROM imports WHERE datamart=? AND id=?", datamart, import_id)
+        if not rows or str(rows[0]["id"]) != import_id:
+            return None
+        return self._import(rows[0]["id"], datamart, json.loads(rows[0]["resource"]))
 
     def update_import(self, datamart: str, import_id: str, resource: Json) -> None:
         """Replace what is stored of an import."""
-        with self._transaction() as db:
+        with self.db.transaction() as db:
             db.execute(
                 "UPDATE imports SET resource=? WHERE datamart=? AND id=?",
                 (json.dumps(resource), datamart, import_id),
             )
 
     def delete_import(self, datamart: str, import_id: str) -> None:
-        """Forget an import; its executions stay."""
-        with self._transaction() as db:
+        """Forget an import; its executions go on."""
+        with self.db.transaction() as db:
             db.execute("DELETE FROM imports WHERE datamart=? AND id=?", (datamart, import_id))
 
     @staticmethod
@@ -121,29 +93,45 @@ class Store:
 
     # Executions
 
-    def create_execution(self, datamart: str, import_id: str, body: Path) -> int:
-        """Take an uploaded body; it is applied later, by `work`."""
-        with self._transaction() as db:
+    def create_execution(self, resource: Json, body: Path) -> sqlite3.Row:
+        """Take an uploaded body; it is applied later. Returns the execution as it is now."""
+        with self.db.transaction() as db:
             made = db.execute(
-                "INSERT INTO executions (import_id, datamart, status, created) VALUES (?,?,?,?)",
-                (import_id, datamart, PENDING, self._now_ms()),
-            )
+                "INSERT INTO executions (import_id, datamart, document_type, status, created,"
+                " bytes) VALUES (?,?,?,?,?,?)",
+                (resource["id"], resource["datamart_id"], resource["document_type"], PENDING,
+                 self.now_ms(), body.stat().st_size),
+            )  # fmt: skip
             number = int(made.lastrowid or 0)
             body.rename(self.input_file(number))
-            return number
+            row: sqlite3.Row = db.execute(
+                "SELECT * FROM executions WHERE id=?", (number,)
+            ).fetchone()
+        self.arrived.set()
+        return row
 
     def executions(self, import_id: str | None = None) -> list[sqlite3.Row]:
         """Executions, newest first; of one import, or all."""
         if import_id is None:
-            return self._all("SELECT * FROM executions ORDER BY id DESC")
-        return self._all("SELECT * FROM executions WHERE import_id=? ORDER BY id DESC", import_id)
+            return self.db.all("SELECT * FROM executions ORDER BY id DESC")
+        return self.db.all("SELECT * FROM executions WHERE import_id=? ORDER BY id DESC", import_id)
+
+    def execution(self, import_id: str, number: str) -> sqlite3.Row | None:
+        """One execution of an import."""
+        rows = self.db.all("SELECT * FROM executions WHERE import_id=? AND id=?", import_id, number)
+        return rows[0] if rows and str(rows[0]["id"]) == number else None
+
+    def open_executions(self) -> list[sqlite3.Row]:
+        """Executions that have not ended, oldest first."""
+        return self.db.all("SELECT * FROM executions WHERE ended IS NULL ORDER BY id")
 
     def cancel(self, number: int) -> bool:
-        """Cancel a pending execution; False when it is not pending any more."""
-        with self._transaction() as db:
+        """Cancel an execution; False when it is too late."""
+        states = (PENDING, RUNNING) if self.behaviour.cancel_running else (PENDING, PENDING)
+        with self.db.transaction() as db:
             done = db.execute(
-                "UPDATE executions SET status=? WHERE id=? AND status=?",
-                (CANCELED, number, PENDING),
+                "UPDATE executions SET status=?, ended=? WHERE id=? AND status IN (?, ?)",
+                (CANCELED, self.now_ms(), number, *states),
             )
             return done.rowcount == 1
 
@@ -159,104 +147,130 @@ class Store:
         """A new file name for a body that arrives."""
         return self._bodies / f"{uuid.uuid4()}.partial"
 
-    def next_pending(self) -> int | None:
-        """The oldest execution that waits."""
-        rows = self._all("SELECT min(id) AS id FROM executions WHERE status=?", PENDING)
-        number: int | None = rows[0]["id"]
-        return number
-
     def start(self, number: int) -> bool:
         """Mark a pending execution as running; False when it was cancelled meanwhile."""
-        with self._transaction() as db:
+        with self.db.transaction() as db:
             done = db.execute(
                 "UPDATE executions SET status=?, started=? WHERE id=? AND status=?",
-                (RUNNING, self._now_ms(), number, PENDING),
+                (RUNNING, self.now_ms(), number, PENDING),
             )
             return done.rowcount == 1
 
+    def forget(self, number: int) -> None:
+        """Lose an execution."""
+        with self.db.transaction() as db:
+            db.execute("DELETE FROM executions WHERE id=?", (number,))
+
     def fail(self, number: int, message: str) -> None:
         """End an execution as a whole failure; nothing of it is applied."""
-        with self._transaction() as db:
-            db.execute(
-                "UPDATE executions SET status=?, ended=?, message=? WHERE id=?",
-                (FAILED, self._now_ms(), message, number),
-            )
+        self._end(number, FAILED, message)
 
-    def apply(self, number: int, *, rejects: Callable[[Json], bool]) -> None:
-        """Apply the lines of a running execution, in order, all in one transaction."""
-        succeeded = failed = 0
-        errors = self.error_file(number)
+    def _end(self, number: int, status: str, message: str | None, **facts: bool) -> None:
+        with self.db.transaction() as db:
+            db.execute(
+                "UPDATE executions SET status=?, ended=?, message=?, is_short=?, has_no_errors=?"
+                " WHERE id=? AND ended IS NULL",
+                (status, self.now_ms(), message, facts.get("is_short", False),
+                 facts.get("has_no_errors", False), number),
+            )  # fmt: skip
+
+    def apply(self, number: int, faults: Faults) -> None:
+        """Apply the lines of a running execution, in order, so many at once.
+
+        What was applied and how far is kept together, so that a stop in the middle goes on there.
+        """
+        share = fault.share if (fault := faults.take({"partial"})) else 0.0
+        while row := self._applied(number, faults, share):
+            if row["bytes_done"] >= row["bytes"]:
+                break
+        if row is None:  # cancelled meanwhile
+            return
+        message = f"{row['failed']} records failed" if row["failed"] else None
+        is_none = row["failed"] and not row["succeeded"]
+        status = self.behaviour.no_line_succeeds if is_none else SUCCEEDED
+        is_short = faults.take({"wrong_totals"}) is not None
+        has_no_errors = bool(row["failed"]) and faults.take({"no_error_file"}) is not None
+        if has_no_errors:
+            self.error_file(number).unlink(missing_ok=True)
+        self._end(number, status, message, is_short=is_short, has_no_errors=has_no_errors)
+
+    def _applied(self, number: int, faults: Faults, share: float) -> sqlite3.Row | None:
+        """Apply the next lines; the execution as it is then, None if it runs no more."""
         with (
-            self.input_file(number).open("rb") as lines,
-            errors.open("w", encoding="utf-8") as told,
-            self._transaction() as db,
+            self.input_file(number).open("rb") as body,
+            self.error_file(number).open("ab") as told,
+            self.db.transaction() as db,
         ):
-            datamart = db.execute("SELECT datamart FROM executions WHERE id=?", (number,))
-            name = datamart.fetchone()["datamart"]
-            for position, line in enumerate(lines, start=1):
+            row: sqlite3.Row = db.execute(
+                "SELECT * FROM executions WHERE id=? AND status=?", (number, RUNNING)
+            ).fetchone()
+            if row is None:
+                return None
+            body.seek(row["bytes_done"])
+            told.truncate(row["error_bytes"])
+            told.seek(row["error_bytes"])
+            succeeded = failed = 0
+            position = int(row["succeeded"]) + int(row["failed"])
+            done = row["bytes_done"]
+            while succeeded + failed < _CHUNK and (line := body.readline()):
+                done += len(line)
+                position += 1
                 try:
-                    self._apply_line(db, name, json.loads(line), rejects)
+                    if self.behaviour.applies:
+                        self._apply_line(db, row, position, line, faults, share)
                     succeeded += 1
                 except (Rejected, ValueError) as reason:
                     failed += 1
-                    told.write(json.dumps({"line": position, "message": str(reason)}) + "\n")
-            message = f"{failed} records failed" if failed else None
+                    told.write(self._told(position, reason))
             db.execute(
-                "UPDATE executions SET status=?, ended=?, succeeded=?, failed=?, message=?"
-                " WHERE id=?",
-                (SUCCEEDED, self._now_ms(), succeeded, failed, message, number),
+                "UPDATE executions SET succeeded=succeeded+?, failed=failed+?, bytes_done=?,"
+                " error_bytes=? WHERE id=?",
+                (succeeded, failed, done, told.tell(), number),
             )
-        if not failed:
-            errors.unlink()
+            told.flush()
+            after: sqlite3.Row = db.execute(
+                "SELECT * FROM executions WHERE id=?", (number,)
+            ).fetchone()
+        if not after["error_bytes"]:
+            self.error_file(number).unlink(missing_ok=True)
+        return after
 
     def _apply_line(
-        self, db: sqlite3.Connection, datamart: str, line: Any, rejects: Callable[[Json], bool]
+        self,
+        db: sqlite3.Connection,
+        row: sqlite3.Row,
+        position: int,
+        line: bytes,
+        faults: Faults,
+        share: float,
     ) -> None:
-        command = rules.checked(line)
-        if rejects(command):
-            message = "rejected on demand"
+        if share and faults.draws(share):
+            message = "rejected by a draw"
             raise Rejected(message)
-        who = rules.identifier(command, self.behaviour)
-        compartment, account = rules.profile_key(command, self.behaviour)
-        point = self._point(db, datamart, who, create=command["operation"] == "UPSERT")
-        key = (datamart, point, compartment, account)
-        where = "WHERE datamart=? AND point=? AND compartment=? AND account=?"
-        row = db.execute(f"SELECT payload FROM profiles {where}", key).fetchone()  # noqa: S608
-        if command["operation"] == "DELETE":
-            if row is None and self.behaviour.delete_of_missing_fails:
-                message = "no such profile"
-                raise Rejected(message)
-            db.execute(f"DELETE FROM profiles {where}", key)  # noqa: S608
-            return
-        stored = json.loads(row["payload"]) if row else None
-        after = rules.upserted(stored, command, self.behaviour, now=self._now_ms())
-        db.execute(
-            "INSERT OR REPLACE INTO profiles VALUES (?,?,?,?,?)",
-            (*key, json.dumps(after, ensure_ascii=False)),
+        one = points.Line(
+            db,
+            self.behaviour,
+            datamart=row["datamart"],
+            execution=row["id"],
+            number=position,
+            now=self.now_ms(),
         )
+        one.apply(row["document_type"], json.loads(line), faults.rejects)
 
-    @staticmethod
-    def _point(
-        db: sqlite3.Connection, datamart: str, who: rules.Identifier, *, create: bool
-    ) -> str:
-        row = db.execute(
-            "SELECT point FROM identifiers WHERE datamart=? AND kind=? AND value=?",
-            (datamart, who.kind, who.value),
-        ).fetchone()
-        if row:
-            return str(row["point"])
-        point = str(uuid.uuid4())
-        if create:
-            db.execute(
-                "INSERT INTO identifiers VALUES (?,?,?,?)", (datamart, who.kind, who.value, point)
-            )
-        return point
+    def _told(self, position: int, reason: Exception) -> bytes:
+        if self.behaviour.error_file == "text":
+            return f"{reason}\n".encode()
+        return json.dumps({"line": position, "message": str(reason)}).encode() + b"\n"
 
     # Reading back
 
-    def profiles(self) -> Iterator[tuple[str, str, Json]]:
+    def profiles(self, datamart: str | None = None) -> Iterator[tuple[str, str, Json]]:
         """Every profile: compartment, account and payload without the system's timestamps."""
-        rows = self._all("SELECT * FROM profiles ORDER BY compartment, account")
+        where, values = ("WHERE datamart=?", [datamart]) if datamart else ("", [])
+        rows = self.db.all(
+            f"SELECT * FROM profiles {where} ORDER BY compartment, account",  # noqa: S608
+            *values,
+        )
         for row in rows:
             payload = json.loads(row["payload"])
             custom = {k: v for k, v in payload.items() if k not in rules.SYSTEM_FIELDS}
@@ -264,19 +278,20 @@ class Store:
 
     def profiles_of(self, datamart: str, kind: str, value: str) -> list[Json] | None:
         """The profiles of one user point; None when the identifier is unknown."""
-        if kind == "point":
-            points = [value]
-        else:
-            rows = self._all(
-                "SELECT point FROM identifiers WHERE datamart=? AND kind=? AND value=?",
-                datamart, kind, value,
-            )  # fmt: skip
-            points = [row["point"] for row in rows]
-        if not points:
+        point = points.find(self.db, datamart, kind, value)
+        if point is None:
             return None
-        found = self._all(
+        found = self.db.all(
             "SELECT payload FROM profiles WHERE datamart=? AND point=?"
             " ORDER BY compartment, account",
-            datamart, points[0],
+            datamart, point,
         )  # fmt: skip
         return [json.loads(row["payload"]) for row in found]
+
+    def history(self, datamart: str, point: str) -> list[dict[str, Any]]:
+        """What happened to the profiles of a user point, newest first."""
+        rows = self.db.all(
+            "SELECT * FROM history WHERE datamart=? AND point=? ORDER BY rowid DESC LIMIT 200",
+            datamart, point,
+        )  # fmt: skip
+        return [dict(row) for row in rows]

@@ -1,0 +1,192 @@
+"""Deliver a written run without Spark: audit tables + files -> executions -> recorded results.
+
+The state machine is that of `run`. Moving confirmed lines into `delivered` is left to Spark: a
+merge by delta-rs holds its join in memory, however large. So the run stays `uploading` with all
+its files at their end, and the next `run`, or `upload` with Spark, settles it without a request.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from spark_profiles import leases, progress, slices, states, stores, upload
+from spark_profiles.errors import IntegrityError, Problem, UnconfirmedError, UnsettledError
+from spark_profiles.records import FileRecord, FileStatus, RejectedLine
+from spark_profiles.states import RunStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from spark_profiles.datamart import Datamart
+    from spark_profiles.progress import Listener
+    from spark_profiles.stores import Folder
+
+    Row = dict[str, Any]
+
+
+_MANIFEST = "manifest.json"
+
+
+class Tables(leases.Table, Protocol):
+    """What is needed of the audit tables."""
+
+    def rows(self, table: str, **equal: str) -> list[Row]:
+        """The rows with these values."""
+
+    def put(self, table: str, run_id: str, rows: Sequence[Row]) -> None:
+        """Make `rows` what the table holds of the run."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A run whose files are to be sent: its row of `runs`, its files, and where they lie."""
+
+    run: Row
+    files: tuple[FileRecord, ...]
+    folder: Folder
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return str(self.run["run_id"])
+
+    @property
+    def import_name(self) -> str:
+        """Name of the run's document import."""
+        return f"{self.run['name']} {self.run_id}"
+
+
+def waiting(tables: Tables, name: str, *, folder: str | None = None) -> Waiting | None:
+    """The newest run of the definition `name` that waits to be sent; None: none does.
+
+    Args:
+        tables: the audit tables.
+        name: of the definition.
+        folder: where the run's files lie, if not where they were written.
+
+    Raises:
+        IntegrityError: manifest and recorded files disagree.
+    """
+    ready = (RunStatus.WRITTEN.value, RunStatus.UPLOADING.value)
+    runs = [row for row in tables.rows("runs", name=name) if row["status"] in ready]
+    if not runs:
+        return None
+    run = max(runs, key=lambda row: (row["started_at"], row["run_id"]))
+    found = Waiting(run, _files(tables, run["run_id"]), stores.folder(folder or run["output"]))
+    _check_manifest(found)
+    return found
+
+
+def deliver(
+    tables: Tables,
+    found: Waiting,
+    datamart: Datamart,
+    *,
+    settings: upload.Settings,
+    now: Callable[[], datetime],
+    listener: Listener = progress.silent,
+    gives_up: bool = False,
+) -> tuple[FileRecord, ...]:
+    """Send the files of a waiting run, or continue; returns them as they ended.
+
+    Raises:
+        UnconfirmedError: they ended, but not all were confirmed; the next run sends the rest.
+        UnavailableError: the API does not answer; the same call continues.
+        UnsettledError: another run of this definition is at work.
+    """
+    states.check(RunStatus(found.run["status"]), RunStatus.UPLOADING)
+    with leases.held(tables, str(found.run["name"]), now=now):
+        journal = _Journal(tables, found)
+        run = {**found.run, "status": RunStatus.UPLOADING.value, "updated_at": now()}
+        tables.put("runs", found.run_id, [run])
+        if gives_up:
+            ended = upload.cancel(
+                found.files, datamart=datamart, journal=journal, listener=listener,
+                settings=settings,
+            )  # fmt: skip
+        else:
+            ended = upload.upload(
+                found.files,
+                datamart=datamart,
+                open_file=slices.opener(found.folder.open),
+                import_name=found.import_name,
+                journal=journal,
+                listener=listener,
+                settings=settings,
+            )
+        imports = {file.document_import_id for file in ended}
+        run |= {"document_import_id": next(iter(imports), None), "updated_at": now()}
+        tables.put("runs", found.run_id, [run])
+    if failed := [file for file in ended if file.status is not FileStatus.CONFIRMED]:
+        problems = [Problem(f.name, f"{f.status.value}: {f.message}") for f in failed]
+        message = "The upload ended, but not all of it was confirmed; the next run sends the rest"
+        raise UnconfirmedError(message, *problems)
+    return ended
+
+
+def _files(tables: Tables, run_id: str) -> tuple[FileRecord, ...]:
+    """The files as recorded, UPSERT before DELETE, in the order of their names."""
+    names = FileRecord.__dataclass_fields__.keys() - {"name", "status"}
+    rows = tables.rows("files", run_id=run_id)
+    return tuple(
+        FileRecord(name=row["file"], status=FileStatus(row["status"]), **{n: row[n] for n in names})
+        for row in sorted(rows, key=lambda row: (row["operation"] == "DELETE", row["file"]))
+    )
+
+
+def _check_manifest(found: Waiting) -> None:
+    if all(file.is_final for file in found.files):
+        return
+    with found.folder.open(_MANIFEST) as stream:
+        listed = json.loads(stream.read())["files"]
+    told = {(one["path"], one["lines"], one["bytes"], one["sha256"]) for one in listed}
+    # Parts of files that were sent again are recorded too; the manifest knows whole files.
+    whole = [file for file in found.files if "#" not in file.name]
+    recorded = {(file.name, file.lines, file.bytes, file.sha256) for file in whole}
+    if told != recorded:
+        problem = Problem(
+            f"{found.folder.location}/{_MANIFEST}",
+            f"{len(told ^ recorded)} entries differ from the recorded files",
+            "the manifest that was written with them",
+            "build again",
+        )
+        message = "The manifest is not that of the run; nothing was sent"
+        raise IntegrityError(message, problem)
+
+
+class _Journal:
+    """The `files` rows of one run, replaced at each step, and its `rejected_lines`."""
+
+    def __init__(self, tables: Tables, found: Waiting) -> None:
+        self._tables, self._run_id, self._name = tables, found.run_id, found.run["name"]
+        self._rows = {row["file"]: row for row in tables.rows("files", run_id=found.run_id)}
+
+    def record(self, files: Sequence[FileRecord], rejected: Sequence[RejectedLine] = ()) -> None:
+        """Record these files, and first the lines that the platform rejected."""
+        self._check_alone()
+        if rejected:
+            told = {line.file for line in rejected}
+            rows = self._tables.rows("rejected_lines", run_id=self._run_id)
+            kept = [row for row in rows if row["file"] not in told]
+            told_new = {"run_id": self._run_id, "name": self._name}
+            new = [{**told_new, **vars(line)} for line in rejected]
+            self._tables.put("rejected_lines", self._run_id, kept + new)
+        for file in files:
+            facts = {**vars(replace(file)), "file": file.name, "status": file.status.value}
+            row = self._rows[file.name]
+            self._rows[file.name] = {**row, **{n: v for n, v in facts.items() if n in row}}
+        self._tables.put("files", self._run_id, list(self._rows.values()))
+
+    def _check_alone(self) -> None:
+        rows = self._tables.rows("files", run_id=self._run_id)
+        if {row["file"]: row for row in rows} == self._rows:
+            return
+        problem = Problem(
+            self._run_id, "its files were recorded by somebody else", "one upload at a time",
+            "wait until the other has ended, then run the same command again",
+        )  # fmt: skip
+        message = "Another upload of this run is at work"
+        raise UnsettledError(message, problem)

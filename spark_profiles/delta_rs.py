@@ -1,0 +1,105 @@
+"""EDGE. The audit tables at a path, read and written by delta-rs: no Spark, no Java.
+
+Writes have the shape of `audit`: what belongs to a run replaces what that run wrote before. Rows
+keep every column they have, so that it does not matter which version made the table.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from spark_profiles.errors import DefinitionError, PlatformError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from deltalake import DeltaTable
+
+    Row = dict[str, Any]
+
+
+class DeltaTables:
+    """The tables at one location; credentials of a store are taken from the environment."""
+
+    def __init__(self, location: str) -> None:
+        """Raises PlatformError without delta-rs, DefinitionError for a catalog schema."""
+        try:
+            import deltalake  # noqa: F401, PLC0415  optional
+        except ImportError:
+            remedy = "pip install 'spark-profiles[delta-rs]'"
+            message = "The audit tables cannot be read without Spark"
+            problem = Problem("deltalake", "not installed", remedy=remedy)
+            raise PlatformError(message, problem) from None
+        if "/" not in location:
+            message = "Without Spark the audit tables must be at a path"
+            problem = Problem(location, "a catalog schema", "a folder, or s3://, gs://, abfss://")
+            raise DefinitionError(message, problem)
+        text = re.sub(r"\A(dbfs:)(?=/Volumes/)|\Afile://(?=/)|\Afile:(?=/)", "", location)
+        self.location = re.sub(r"\As3[an]://", "s3://", text.rstrip("/"))
+
+    def rows(self, table: str, **equal: str) -> list[Row]:
+        """The rows with these values.
+
+        Raises:
+            DefinitionError: the table is not there.
+        """
+        filters = [(name, "=", value) for name, value in equal.items()] or None
+        found: list[Row] = self._open(table).to_pyarrow_table(filters=filters).to_pylist()
+        return found
+
+    def put(self, table: str, run_id: str, rows: Sequence[Row]) -> None:
+        """Make `rows` what the table holds of the run, instead of what it held."""
+        from deltalake import write_deltalake  # noqa: PLC0415  optional
+
+        target = self._open(table)
+        schema = pa.schema(target.schema().to_arrow())
+        write_deltalake(
+            target,
+            pa.Table.from_pylist(list(rows), schema=schema),
+            mode="overwrite",
+            predicate=f"run_id = '{run_id}'",
+        )
+
+    def lease(self, name: str) -> tuple[str, int] | None:
+        """See `leases.Table`."""
+        for row in self.rows("leases", name=name):
+            return row["owner"], round(row["until"].timestamp() * 1_000_000)
+        return None
+
+    def merge_lease(self, name: str, owner: str, *, until: datetime, take_from: str | None) -> bool:
+        """See `leases.Table`."""
+        from deltalake.exceptions import CommitFailedError  # noqa: PLC0415  optional
+
+        target = self._open("leases")
+        schema = pa.schema(target.schema().to_arrow())
+        row = {"name": name, "owner": owner, "until": until}
+        merging = target.merge(
+            pa.Table.from_pylist([row], schema=schema),
+            predicate=f"d.name = '{name}' AND d.name = c.name",
+            source_alias="c",
+            target_alias="d",
+        )
+        renewed = {"owner": "c.owner", "until": "c.until"}
+        try:
+            merging.when_matched_update(
+                renewed, predicate=f"d.owner = '{take_from or ''}'"
+            ).when_not_matched_insert_all().execute()
+        except CommitFailedError:
+            return False
+        return True
+
+    def _open(self, table: str) -> DeltaTable:
+        from deltalake import DeltaTable  # noqa: PLC0415  optional
+        from deltalake.exceptions import TableNotFoundError  # noqa: PLC0415  optional
+
+        place = f"{self.location}/{table}"
+        try:
+            return DeltaTable(place)
+        except TableNotFoundError:
+            message = "There are no audit tables"
+            problem = Problem(place, "no Delta table", "the location that was given to build")
+            raise DefinitionError(message, problem) from None

@@ -1,0 +1,85 @@
+"""Which execution is which file, where the answer to an upload was lost. Nothing is guessed.
+
+Evidence, the strongest first; each execution and each file is used once:
+
+    content       the platform's copy of the input has the SHA-256 of the file
+    elimination   one execution is nobody's, its content cannot be had, and one file is without:
+                  the import is this run's own
+    size          the execution ended, and its totals are the lines of one file only
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from spark_profiles.datamart import Execution
+    from spark_profiles.records import FileRecord
+
+
+@dataclass(frozen=True)
+class Matched:
+    """What is known of files whose fate was unknown."""
+
+    found: tuple[tuple[FileRecord, Execution], ...]
+    """The file arrived, and this is its execution."""
+    absent: tuple[FileRecord, ...]
+    """No execution can be this file's."""
+    unclear: tuple[FileRecord, ...]
+    """It cannot be told whether it arrived."""
+    nobodys: tuple[Execution, ...]
+    """Executions that are no file's, as far as is known."""
+
+
+def match(
+    files: Sequence[FileRecord],
+    executions: Sequence[Execution],
+    *,
+    accounted: frozenset[str],
+    content: Callable[[Execution], str | None],
+) -> Matched:
+    """Match files of unknown fate with executions that no file is known for.
+
+    Args:
+        files: of unknown fate.
+        executions: those of the run's import that no file is known for.
+        accounted: SHA-256 of the files whose executions are known: an execution with such a
+            content is a second one of that file.
+        content: the SHA-256 of an execution's input; None where it cannot be had.
+    """
+    waiting, found = list(files), []
+    unknown, nobodys = [], []
+    differs = False
+    for execution in executions if files else ():
+        sha256 = content(execution)
+        same = next((file for file in waiting if file.sha256 == sha256), None)
+        if same:
+            waiting.remove(same)
+            found.append((same, execution))
+        elif sha256 in accounted or any(file.sha256 == sha256 for file in files):
+            nobodys.append(execution)
+        else:
+            unknown.append(execution)
+            differs = differs or sha256 is not None
+    if len(unknown) == 1 and len(waiting) == 1 and not differs:
+        found.append((waiting.pop(), unknown.pop()))
+    for execution in list(unknown) if not differs else ():
+        fitting = [file for file in waiting if _fits(execution, file)]
+        alike = [other for other in unknown if any(_fits(other, file) for file in fitting)]
+        if len(fitting) == 1 and len(alike) == 1:
+            waiting.remove(fitting[0])
+            unknown.remove(execution)
+            found.append((fitting[0], execution))
+    absent = () if unknown else tuple(waiting)
+    unclear = tuple(waiting) if unknown else ()
+    return Matched(tuple(found), absent, unclear, (*nobodys, *unknown))
+
+
+def _fits(execution: Execution, file: FileRecord) -> bool:
+    """Whether the totals of an ended execution are the lines of the file, or may still be."""
+    if not execution.is_final or execution.total_success is None:
+        return not execution.is_final
+    return execution.total_success + (execution.total_failure or 0) == file.lines

@@ -1,0 +1,66 @@
+"""An import file as it is recorded: where it stands, and what the platform said of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class FileStatus(str, Enum):
+    """Where a file stands."""
+
+    WRITTEN = "written"
+    SENDING = "sending"
+    """It may have left the house, and may have arrived."""
+    SENT = "sent"
+    """It is an execution of the platform."""
+    CONFIRMED = "confirmed"
+    PARTIAL = "partial"
+    """It ended, but not every line is certain."""
+    FAILED = "failed"
+
+
+FINAL = (FileStatus.CONFIRMED, FileStatus.PARTIAL, FileStatus.FAILED)
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """One import file and what became of it; `name` is its path in the run's folder."""
+
+    name: str
+    operation: str
+    lines: int
+    bytes: int
+    sha256: str
+    status: FileStatus = FileStatus.WRITTEN
+    document_import_id: str | None = None
+    execution_id: str | None = None
+    total_success: int | None = None
+    total_failure: int | None = None
+    message: str | None = None
+    attempts: int = 0
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more can happen to it."""
+        return self.status in FINAL
+
+
+@dataclass(frozen=True)
+class RejectedLine:
+    """A line of an error file, as it came; its form is not documented."""
+
+    file: str
+    line_number: int | None
+    message: str
+
+
+class Journal(Protocol):
+    """Where the state of files is kept."""
+
+    def record(self, files: Sequence[FileRecord], rejected: Sequence[RejectedLine] = ()) -> None:
+        """Keep these states, and first the rejected lines; durable when it returns."""
