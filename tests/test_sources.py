@@ -122,3 +122,12 @@ def test_delta_is_read_unpinned_where_the_engine_tells_no_versions(
     definition = reading(path="s", format="delta")
     (table,) = sources.read(spark, definition, data=str(tmp_path)).values()
     assert (table.version, ids(table)) == (None, ["k1"])
+
+
+def test_a_table_without_columns_is_one_problem(spark: SparkSession) -> None:
+    from spark_profiles import fit
+
+    found = fit.check(reading(table="s"), {"s": rows(spark, 1).select()}).problems
+    assert [str(problem).split(";")[0] for problem in found] == [
+        "sources.s: a table without columns"
+    ]
