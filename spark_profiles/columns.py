@@ -113,6 +113,13 @@ def written(value: Column, data_type: T.DataType, scale: int | None) -> Column:
     return value
 
 
+def is_as_written(data_type: T.DataType, scale: int | None) -> bool:
+    """Whether `written` leaves values of this type as they are."""
+    if isinstance(data_type, T.DecimalType):
+        return scale is None or scale >= data_type.scale
+    return isinstance(data_type, (T.StringType, T.BooleanType, T.IntegralType))
+
+
 def is_writable(data_type: T.DataType) -> bool:
     """Whether a value of this type has a JSON form that is the same everywhere."""
     if isinstance(data_type, T.ArrayType):

@@ -43,7 +43,8 @@ def assemble(
     flat = _derived_values(definition, rows)
     types = {field.name: field.dataType for field in flat.schema.fields}
     _refuse_unwritable(definition, types)
-    shape = _shape(definition, types)
+    flat = _written(definition, flat, types)
+    shape = _shape(definition)
     profile = [shapes.struct(shape).alias("user_profile")]
     if shapes.writes_nulls(shape):
         profile.append(shapes.text(shape).alias("payload"))
@@ -59,7 +60,7 @@ def _absent_counts_are_zero(definition: Definition, rows: DataFrame) -> DataFram
     ]
     if not counts:
         return rows
-    return rows.withColumns({name: F.coalesce(F.col(f"`{name}`"), F.lit(0)) for name in counts})
+    return rows.withColumns({name: F.expr(f"coalesce({name}, 0)") for name in counts})
 
 
 def _rankings(definition: Definition) -> list[population.Ranking]:
@@ -102,17 +103,32 @@ def _derived_values(definition: Definition, rows: DataFrame) -> DataFrame:
     return rows
 
 
-def _shape(definition: Definition, types: Mapping[str, DataType]) -> shapes.Object:
-    """The profile as an object of objects and values, each as it is to be written."""
+def _written(definition: Definition, flat: DataFrame, types: Mapping[str, DataType]) -> DataFrame:
+    """Each value in the form in which it is to be written, under the name of its column."""
+    columns_of = values.columns_by_path(definition)
+    changed = {"sp_compartment": F.lit(definition.profile_keys.compartment_id).cast("bigint")}
+    for path, prop in definition.properties():
+        names = [columns_of[path]] if path in columns_of else _below(path, columns_of)
+        for name in names:
+            if (value := _leaf(name, prop, types)) is not None:
+                changed[name] = value
+    return flat.withColumns(changed)
+
+
+def _below(path: tuple[str, ...], columns_of: Mapping[tuple[str, ...], str]) -> list[str]:
+    return [name for place, name in columns_of.items() if place[: len(path)] == path]
+
+
+def _shape(definition: Definition) -> shapes.Object:
+    """The profile as an object of objects and values."""
     keys = definition.profile_keys
     members: dict[str, shapes.Node] = {}
     if keys.compartment_id is not None:
-        number = F.lit(keys.compartment_id).cast("bigint")
-        members["$compartment_id"] = shapes.Leaf(number)
+        members["$compartment_id"] = shapes.Leaf("sp_compartment")
     if keys.user_account_id is not None:
-        members["$user_account_id"] = shapes.Leaf(F.col("sp_account"))
+        members["$user_account_id"] = shapes.Leaf("sp_account")
     columns_of = values.columns_by_path(definition)
-    members |= _object(definition, definition.profile, (), columns_of, types).members
+    members |= _object(definition, definition.profile, (), columns_of).members
     return shapes.Object(members, keeps_empty=True)
 
 
@@ -121,15 +137,14 @@ def _object(
     section: Section,
     path: tuple[str, ...],
     columns_of: Mapping[tuple[str, ...], str],
-    types: Mapping[str, DataType],
 ) -> shapes.Object:
     members: dict[str, shapes.Node] = {}
     for name, node in section.items():
         place = (*path, name)
         if isinstance(node, dict):
-            members[name] = _object(definition, node, place, columns_of, types)
+            members[name] = _object(definition, node, place, columns_of)
         else:
-            members[name] = _property(definition, node, place, columns_of, types)
+            members[name] = _property(definition, node, place, columns_of)
     return shapes.Object(members, keeps_empty=definition.empty_sections == "write")
 
 
@@ -138,25 +153,29 @@ def _property(
     prop: Property,
     path: tuple[str, ...],
     columns_of: Mapping[tuple[str, ...], str],
-    types: Mapping[str, DataType],
 ) -> shapes.Node:
     """The value, or an object of values: windows outside, categories inside."""
     if path in columns_of:
         column = columns_of[path]
         writes_null = (prop.nulls or definition.nulls) == "write"
-        return shapes.Leaf(_leaf(column, prop, types), writes_null=writes_null)
+        return shapes.Leaf(column, writes_null=writes_null)
     inner = dict.fromkeys(p[len(path)] for p in columns_of if p[: len(path)] == path)
     return shapes.Object(
-        {name: _property(definition, prop, (*path, name), columns_of, types) for name in inner},
+        {name: _property(definition, prop, (*path, name), columns_of) for name in inner},
         keeps_empty=definition.empty_sections == "write",
     )
 
 
-def _leaf(name: str, prop: Property, types: Mapping[str, DataType]) -> Column:
-    """The column to be written: normalised, rounded, as its band, with its default."""
+def _leaf(name: str, prop: Property, types: Mapping[str, DataType]) -> Column | None:
+    """The column to be written: normalised, rounded, as its band, with its default.
+
+    None: it is written as it is.
+    """
     scale = prop.digits if isinstance(prop, Aggregate) else prop.scale
     if scale is None and isinstance(prop, Derived):
         scale = columns.DEFAULT_SCALE
+    if columns.is_as_written(types[name], scale) and not prop.bands and prop.default is None:
+        return None
     value = columns.written(F.col(f"`{name}`"), types[name], scale)
     if prop.bands:
         value = _band(value, prop.bands)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from pyspark.sql import functions as F
 
+from spark_profiles import sql
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
 class Leaf:
     """One value; null is left out, or written as null."""
 
-    value: Column
+    value: str
+    """The column that holds it, as it is to be written."""
     writes_null: bool = False
 
 
@@ -35,15 +38,31 @@ Node: TypeAlias = "Leaf | Object"
 
 def struct(shape: Object) -> Column:
     """The object as a struct; null where it is left out."""
+    return F.expr(_struct(shape))
+
+
+def _struct(shape: Object) -> str:
+    """As text: one call for hundreds of members, where each call of a function costs."""
     members = {
-        name: node.value if isinstance(node, Leaf) else struct(node)
+        name: sql.quoted(node.value) if isinstance(node, Leaf) else _struct(node)
         for name, node in shape.members.items()
     }
-    whole = F.struct(*[value.alias(name) for name, value in members.items()])
+    named = ", ".join(f"{value} as {sql.quoted(name)}" for name, value in members.items())
     if shape.keeps_empty:
-        return whole
-    known = [F.when(value.isNotNull(), 1) for value in members.values()]
-    return F.when(F.coalesce(*known).isNotNull(), whole)
+        return f"struct({named})"
+    return f"case when {_is_known(shape)} then struct({named}) end"
+
+
+def _is_known(shape: Object) -> str:
+    """The condition under which an object has a value, or an object in it is kept empty."""
+    return " or ".join(
+        f"{sql.quoted(node.value)} is not null"
+        if isinstance(node, Leaf)
+        else "true"
+        if node.keeps_empty
+        else f"({_is_known(node)})"
+        for node in shape.members.values()
+    )
 
 
 def writes_nulls(shape: Object) -> bool:

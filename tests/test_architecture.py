@@ -75,7 +75,7 @@ ALLOWED = {
         "errors",
     },
     "population": set(),
-    "shapes": set(),
+    "shapes": {"sql"},
     "profiles": {
         "columns",
         "expressions",

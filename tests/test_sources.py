@@ -40,6 +40,7 @@ def ids(table: sources.RawTable) -> list[str]:
     return sorted(row["id"] for row in table.rows.select("id").collect())
 
 
+@pytest.mark.jvm
 @pytest.mark.parametrize("form", ["parquet", "orc", "json", "csv", "delta"])
 def test_files_of_all_formats_are_read(spark: SparkSession, tmp_path: Path, form: str) -> None:
     options = {"header": "true"} if form == "csv" else {}
@@ -50,6 +51,7 @@ def test_files_of_all_formats_are_read(spark: SparkSession, tmp_path: Path, form
     assert table.version == (0 if form == "delta" else None)
 
 
+@pytest.mark.jvm
 def test_delta_is_read_in_one_version_by_path_and_by_catalog(
     spark: SparkSession, tmp_path: Path
 ) -> None:
@@ -79,6 +81,7 @@ def test_views_and_other_tables_have_no_version(spark: SparkSession) -> None:
     assert (table.version, ids(table)) == (None, ["k1"])
 
 
+@pytest.mark.jvm
 def test_any_reader_of_spark_gets_its_options_and_secrets(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,3 +112,22 @@ def test_all_missing_sources_are_named_with_what_was_handed_in_in_vain(
         "tables['custmers']", "sources.customers", "sources.purchases",
     ]  # fmt: skip
     assert "did you mean customers?" in str(caught.value)
+
+
+@pytest.mark.sail
+def test_delta_is_read_unpinned_where_the_engine_tells_no_versions(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    rows(spark, 1).write.format("delta").save(str(tmp_path / "s"))
+    definition = reading(path="s", format="delta")
+    (table,) = sources.read(spark, definition, data=str(tmp_path)).values()
+    assert (table.version, ids(table)) == (None, ["k1"])
+
+
+def test_a_table_without_columns_is_one_problem(spark: SparkSession) -> None:
+    from spark_profiles import fit
+
+    found = fit.check(reading(table="s"), {"s": rows(spark, 1).select()}).problems
+    assert [str(problem).split(";")[0] for problem in found] == [
+        "sources.s: a table without columns"
+    ]
