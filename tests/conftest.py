@@ -37,6 +37,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     # The command line, here and in processes of its own, takes the engine of this run.
     os.environ["SPARK_PROFILES_ENGINE"] = config.getoption("--engine")
+    # `datamart_emulator`: pytest finds it by itself where the package is installed with its
+    # entry points; here also without that.
+    from spark_profiles.emulator import fixture
+
+    known = {getattr(plugin, "__name__", "") for plugin in config.pluginmanager.get_plugins()}
+    if fixture.__name__ not in known:
+        config.pluginmanager.register(fixture)
 
 
 @pytest.fixture(scope="session")
@@ -66,16 +73,6 @@ def spark(spark_session: SparkSession) -> Iterator[SparkSession]:
     for table in spark_session.catalog.listTables():
         if table.isTemporary:
             spark_session.catalog.dropTempView(table.name)
-
-
-# What pytest finds by itself where the package is installed; here also without that.
-def pytest_configure(config: pytest.Config) -> None:
-    """The fixture `datamart_emulator`, as users get it."""
-    from spark_profiles.emulator import fixture
-
-    known = {getattr(plugin, "__name__", "") for plugin in config.pluginmanager.get_plugins()}
-    if fixture.__name__ not in known:
-        config.pluginmanager.register(fixture)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
