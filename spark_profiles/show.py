@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from spark_profiles.records import FileStatus
@@ -17,12 +18,14 @@ from spark_profiles.states import IN_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
     from types import TracebackType
 
     from rich.status import Status
 
     from spark_profiles.audit import Run
     from spark_profiles.demo.story import Story
+    from spark_profiles.maintain import Upkeep
     from spark_profiles.progress import Event, Listener
     from spark_profiles.records import FileRecord
     from spark_profiles.trial_line import Answer
@@ -110,6 +113,33 @@ def facts(content: Mapping[str, Any], *, as_json: bool) -> None:
     for name, value in content.items():
         text = ", ".join(map(str, value)) if isinstance(value, list) else _number(value)
         _results.print(f"{name.replace('_', ' '):<{width}}  {text}", markup=False, soft_wrap=True)
+
+
+def save_json(content: Any, path: Path) -> None:
+    """Write it as a JSON file."""
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def upkeep(done: Upkeep, *, as_json: bool) -> None:
+    """Print what upkeep removed, and how large the tables are."""
+    rows = [vars(size) for size in done.sizes]
+    if as_json:
+        facts({"pruned": vars(done.pruned), "tables": rows}, as_json=True)
+        return
+    pruned = ", ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in vars(done.pruned).items())
+    _results.print(f"Pruned: {pruned}.", markup=False)
+    _table(rows)
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print rows with the same names: text to the left, numbers to the right."""
+    table = Table(box=None, pad_edge=False)
+    for name, value in (rows[0] if rows else {}).items():
+        is_number = isinstance(value, (int, float))
+        table.add_column(name.replace("_", " "), justify="right" if is_number else "left")
+    for row in rows:
+        table.add_row(*[escape(_number(value)) for value in row.values()])
+    _results.print(table)
 
 
 def run(done: Run, *, as_json: bool) -> None:
