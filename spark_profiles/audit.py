@@ -129,11 +129,6 @@ class Audit:
         rows = [tuple(record.get(name) for name, _ in _columns(table)) for record in records]
         self.put(table, run_id, self.spark.createDataFrame(rows, schemas.TABLES[table]))
 
-    def append(self, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Add rows; columns that the table lacks are added with them."""
-        new = self.spark.createDataFrame(list(rows), schemas.TABLES[table]).write.format("delta")
-        self._save(new.mode("append").option("mergeSchema", "true"), table)
-
     def put_run(self, run: Run, **changed: Any) -> Run:
         """Record the run with these members changed; returns it as recorded.
 

@@ -31,9 +31,9 @@ from spark_profiles import (
     kept,
     leases,
     maintain,
-    removal,
     persons,
     receipts,
+    removal,
     rollback,
     run,
     schemas,
@@ -205,7 +205,7 @@ def _refused(audit: Audit, found: Persons) -> DataFrame:
 def _key_columns(made_of: definition.Definition) -> set[str]:
     """The words of all expressions that name a user: columns, and functions, which do no harm."""
     keys = [source.key for source in made_of.sources.values()]
-    keys += [str(text) for text in made_of.identifier.model_dump().values() if text]
+    keys += [str(identifier.claim) for identifier in made_of.identifiers]
     keys += [str(made_of.profile_keys.user_account_id)]
     return {word for key in keys for word in re.findall(r"[A-Za-z_]\w*", key)}
 
@@ -251,13 +251,13 @@ def _deleted(job: Job, audit: Audit, name: str, found: Persons, datamart: Datama
 
     def planner(tables: Audit) -> Plan:
         nobody = gone.limit(0)
-        changed = changes.between(gone, nobody, as_of=runs[-1].as_of)
+        changed = changes.between(gone, nobody, as_of=rollback.as_of(runs[-1]))
         rest = tables.delivered(name).count() - count
         return rollback.given(tables, made_of, runs[-1], changed, profiles=rest, kind=ERASURE)
 
-    names = ("deletes", f"empty:{made_of.users}")
+    names = ("deletes", f"empty:{made_of.spine[0]}")
     accepted = Acceptance(names, why="an erasure: the profiles were asked for by name")
-    as_of = runs[-1].as_of.isoformat()
+    as_of = rollback.as_of(runs[-1]).isoformat()
     run.run(job, made_of, datamart, as_of=as_of, accepted=accepted, planner=planner)
     return count
 

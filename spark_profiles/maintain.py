@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
-from spark_profiles import columns, history, leases, removal, progress, schemas, stores
+from spark_profiles import columns, history, leases, progress, removal, schemas, stores
 from spark_profiles.errors import DefinitionError, PlatformError, Problem
 from spark_profiles.progress import Event
 from spark_profiles.states import is_settled
@@ -234,9 +234,8 @@ def _by_deltalake(audit: Audit, table: str) -> Any:
     try:
         from deltalake import DeltaTable  # noqa: PLC0415  an extra
     except ImportError as error:
-        problem = Problem(
-            "deltalake", "not installed", "", "pip install 'spark-profiles[embedded]'"
-        )
+        remedy = "pip install 'spark-profiles[delta-rs]'"
+        problem = Problem("deltalake", "not installed", "", remedy)
         message = "The embedded engine needs deltalake to maintain tables"
         raise PlatformError(message, problem) from error
     return DeltaTable(f"{audit.location}/{table}")

@@ -9,7 +9,7 @@ they are, and a table that was migrated half-way is migrated again.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import types as T
 
@@ -17,6 +17,8 @@ from spark_profiles import schemas
 from spark_profiles.errors import DefinitionError, Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from spark_profiles.audit import Audit
 
 VERSION = 2
@@ -45,7 +47,7 @@ def migrate(audit: Audit, *, library_version: str) -> list[str]:
     if found == VERSION:
         return []
     changed = [table for table in schemas.TABLES if _add_columns(audit, table)]
-    audit.append("versions", [(VERSION, library_version, audit.now())])
+    append(audit, "versions", [(VERSION, library_version, audit.now())])
     return changed
 
 
@@ -55,12 +57,22 @@ def recorded(audit: Audit) -> int:
     return max((row["schema_version"] for row in rows), default=_FIRST)
 
 
+def append(audit: Audit, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Add rows to a table; columns that it lacks are added with them, and null in older rows."""
+    new = audit.spark.createDataFrame(list(rows), schemas.TABLES[table]).write.format("delta")
+    writer = new.mode("append").option("mergeSchema", "true")
+    if audit.is_path:
+        writer.save(f"{audit.location}/{table}")
+    else:
+        writer.saveAsTable(f"{audit.location}.{table}")
+
+
 def _add_columns(audit: Audit, table: str) -> bool:
     """Add what the table lacks; whether it lacked anything."""
     wanted = audit.spark.createDataFrame([], schemas.TABLES[table]).schema
     if _has(audit.read(table).schema, wanted):
         return False
-    audit.append(table, [])  # an append of nothing, which merges the schemas
+    append(audit, table, [])  # an append of nothing, which merges the schemas
     return True
 
 

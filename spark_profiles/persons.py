@@ -59,8 +59,10 @@ def find(audit: Audit, given: Iterable[str]) -> Persons:
     Reads `lines` and `delivered` once. An address that other profiles hold as well, a shop's for
     example, is no name of the person unless it was given.
     """
-    asked = tuple(dict.fromkeys(receipts.normal(text) for text in given if text.strip()))
-    wanted = sorted({*asked, *(receipts.email_hash(text) for text in asked if "@" in text)})
+    texts = [text for text in given if text.strip()]
+    asked = tuple(dict.fromkeys(map(receipts.normal, texts)))
+    hashes = [receipts.email_hashes(text) for text in texts if "@" in text]
+    wanted = sorted(set(asked).union(*hashes))
     columns = ("name", "profile_key", "identifier", "payload")
     known = (
         audit.read("lines").select(*columns).unionByName(audit.read("delivered").select(*columns))

@@ -7,6 +7,7 @@ import hmac
 from dataclasses import dataclass
 
 _ROUNDS = 200_000
+_HASHES = ("sha256", "sha384", "sha512", "sha1", "md5")
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ def normal(identifier: str) -> str:
     return text.lower() if "@" in text else text
 
 
-def email_hash(address: str) -> str:
-    """SHA-256 of an e-mail address, as lines carry it."""
-    return hashlib.sha256(normal(address).encode()).hexdigest()
+def email_hashes(address: str) -> set[str]:
+    """Every hash by which a line may name an e-mail address: see `definition.Identifier`."""
+    texts = {address, address.strip(), address.lower(), normal(address)}
+    return {hashlib.new(name, text.encode()).hexdigest() for name in _HASHES for text in texts}

@@ -8,6 +8,7 @@ it sends what is still missing.
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timezone
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
@@ -21,6 +22,7 @@ from spark_profiles.states import RunStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from pyspark.sql import DataFrame
 
@@ -60,7 +62,7 @@ def rollback(
     def planner(audit: Audit) -> Plan:
         runs = audit.runs(target.name)
         wanted = _state(audit, runs, target)
-        changed = changes.between(audit.delivered(target.name), wanted, as_of=target.as_of)
+        changed = changes.between(audit.delivered(target.name), wanted, as_of=as_of(target))
         count = wanted.count()
         return given(audit, definition, target, changed, profiles=count, kind=ROLLBACK)
 
@@ -68,8 +70,8 @@ def rollback(
         job,
         definition,
         datamart,
-        as_of=target.as_of.isoformat(),
-        accepted=replace(given_by, names=(*given_by.names, f"empty:{definition.users}")),
+        as_of=as_of(target).isoformat(),
+        accepted=replace(given_by, names=(*given_by.names, f"empty:{definition.spine[0]}")),
         planner=planner,
     )
 
@@ -87,21 +89,22 @@ def given(
         profiles: how many there are once the changes are confirmed.
         kind: recorded with the run.
     """
-    parts = (profiles, profiles, 0, 0, 0, 0, None)
+    parts = (profiles, profiles, 0, 0, 0, 0, None, profiles)
     spark, none = audit.spark, changed.limit(0)
     no_profiles = none.select(
         F.struct(F.col("profile_key").alias("$user_account_id")).alias("user_profile")
     )
     return Plan(
         definition=definition,
-        as_of=last.as_of,
+        as_of=as_of(last),
         tables={},
         profiles=no_profiles,
         wanted=none,
         changes=changed,
         lines=commands.lines(changed),
         refused=spark.createDataFrame([], schemas.REFUSED_ROWS).drop("run_id"),
-        counts=spark.createDataFrame([(definition.users, *parts)], schemas.SOURCE_COUNTS),
+        warnings=None,
+        counts=spark.createDataFrame([(definition.spine[0], *parts)], schemas.SOURCE_COUNTS),
         kind=kind,
     )
 
@@ -109,6 +112,11 @@ def given(
 def recorded_definition(made: Run) -> Definition:
     """The definition as it was recorded with the run."""
     return Definition.model_validate_json(made.definition)
+
+
+def as_of(made: Run) -> datetime:
+    """The as-of of a recorded run; what is collected has no zone, and means the driver's."""
+    return made.as_of.astimezone(timezone.utc)
 
 
 def _target(runs: Sequence[Run], run_id: str) -> Run:

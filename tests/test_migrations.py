@@ -85,6 +85,6 @@ def test_new_tables_are_of_this_version_at_once(a_shop: Shop) -> None:
 
 def test_tables_of_a_newer_version_are_left_alone(a_shop: Shop) -> None:
     audit = a_shop.job.tables()
-    audit.append("versions", [(migrations.VERSION + 1, "9.0", audit.now())])
+    migrations.append(audit, "versions", [(migrations.VERSION + 1, "9.0", audit.now())])
     with pytest.raises(DefinitionError, match="newer than this library"):
         a_shop.job.tables()

@@ -115,7 +115,7 @@ def erase(
     if datamart is None and not no_send:
         message = "give --datamart, or --no-send if the platform is told in another way"
         raise typer.BadParameter(message)
-    key = Token.parse(hash_key).read() if hash_key else ""
+    key = Token.parse(hash_key).read().value if hash_key else ""
     with ExitStack() as stack:
         listener = stack.enter_context(show.Progress(quiet=as_json))
         client = None
