@@ -120,6 +120,51 @@ def save_json(content: Any, path: Path) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
+def accounts(told: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Print what was sent about persons, and why."""
+    if as_json:
+        _results.print(json.dumps(told), markup=False, soft_wrap=True)
+        return
+    for account in told:
+        state = "is delivered" if account["is_delivered"] else "is not on the platform"
+        _results.print(f"{account['definition']}, {account['profile_key']}: {state}", markup=False)
+        for event in account["events"]:
+            place = f"{event['file']} line {event['line']}" if event["file"] else "no file"
+            what = f"{event['change']} {', '.join(event['properties'])}".strip()
+            _results.print(
+                f"  {event['run_id']} ({event['kind']}, as of {event['as_of'][:10]}):"
+                f" {what}; {place}: {event['answer']}",
+                markup=False,
+                soft_wrap=True,
+            )
+            if event["message"]:
+                _results.print(f"    platform: {event['message']}", markup=False, soft_wrap=True)
+            _results.print(f"    {json.dumps(event['value'])}", markup=False, soft_wrap=True)
+        for row in account["refused_rows"]:
+            reasons = ", ".join(row["reasons"])
+            _results.print(f"  {row['run_id']}: a row of {row['source']} refused: {reasons}")
+        _why(account.get("why"))
+
+
+def _why(reason: Mapping[str, Any] | None) -> None:
+    """Print the rule, windows and rows behind a value."""
+    if not reason:
+        return
+    _results.print(f"  rule: {json.dumps(reason['rule'])}", markup=False, soft_wrap=True)
+    for name, bound in reason["windows"].items():
+        start = bound["start"] or "ever"
+        _results.print(f"  {name}: from {start} to {bound['end']}", markup=False, soft_wrap=True)
+    for row in reason["rows"]:
+        inside = ", ".join(row["windows"]) or "no window"
+        meant = "" if row["is_meant"] else ", not meant by where"
+        content = json.dumps(row["row"])
+        _results.print(
+            f"  {row['source']} {row['at'] or ''} {row['status']}{meant}, in {inside}: {content}",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
 def upkeep(done: Upkeep, *, as_json: bool) -> None:
     """Print what upkeep removed, and how large the tables are."""
     rows = [vars(size) for size in done.sizes]

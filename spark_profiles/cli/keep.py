@@ -174,3 +174,50 @@ def maintain(
             tables, keep_days=keep_days, vacuum_hours=vacuum_hours, listener=listener
         )
     show.upkeep(done, as_json=as_json)
+
+
+@app.command()
+def explain(
+    user: Annotated[
+        str,
+        typer.Argument(help="A profile key, account id, e-mail address or its hash; - reads it."),
+    ],
+    path: Annotated[
+        str, typer.Argument(help="A property, dotted; its value in every line.", metavar="PROPERTY")
+    ] = "",
+    audit: options.AuditAt = "audit",
+    data: Annotated[
+        str | None,
+        typer.Option(help="Folder of relative source paths: tells the rows behind the value."),
+    ] = None,
+    run_id: Annotated[
+        str | None, typer.Option("--run", help="Of this run.  [default: the last with a line]")
+    ] = None,
+    show_values: Annotated[
+        bool, typer.Option("--show-values", help="Show values; without, only their shape.")
+    ] = False,
+    engine: options.Engine = "spark",
+    *,
+    as_json: options.AsJson = False,
+) -> None:
+    """Tell what was sent about a person: run, file, line, why, and what the platform answered."""
+    from spark_profiles import explain as explaining  # noqa: PLC0415
+    from spark_profiles import why  # noqa: PLC0415
+
+    options.require_audit(audit)
+    asked = typer.prompt("User", hide_input=True, err=True) if user == "-" else user
+    job = options.job("", audit, lambda _: None, engine)
+    tables = job.tables()
+    accounts = explaining.explain(tables, asked)
+    told = [
+        explaining.told(account, path, run_id=run_id, show_values=show_values)
+        for account in accounts
+    ]
+    if data is not None:
+        for account, one in zip(accounts, told, strict=True):
+            made = explaining.asked_run(tables.runs(account.name), account, run_id)
+            reason = why.why(
+                job.spark, made, account.profile_key, path, data=options.absolute(data)
+            )
+            one["why"] = why.told(reason, show_values=show_values)
+    show.accounts(told, as_json=as_json)
