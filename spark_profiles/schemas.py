@@ -23,7 +23,8 @@ RUNS = f"""
     profiles bigint, new bigint, changed bigint, gone bigint, same bigint, held bigint,
     kept bigint, lines bigint, files bigint, bytes bigint, document_import_id string,
     confirmed bigint, rejected bigint, message string, tripped string, accepted string,
-    accepted_by string, accepted_why string, started_at timestamp, updated_at timestamp
+    accepted_by string, accepted_why string, started_at timestamp, updated_at timestamp,
+    kind string, pruned_at timestamp
 """
 
 LINES = """
@@ -55,6 +56,13 @@ PROPERTY_STATS = """
     run_id string, name string, profiles bigint, known bigint, mean double, deviation double
 """
 
+ERASURES = """
+    run_id string, status string, receipt string, pending string, requested_at timestamp,
+    erased_at timestamp, vacuumed_at timestamp
+"""
+
+VERSIONS = "schema_version int, library_version string, migrated_at timestamp"
+
 LEASES = "name string, owner string, until timestamp"
 
 TABLES = {
@@ -66,6 +74,8 @@ TABLES = {
     "refused_rows": REFUSED_ROWS,
     "rejected_lines": REJECTED_LINES,
     "delivered": DELIVERED,
+    "erasures": ERASURES,
+    "versions": VERSIONS,
 }
 
 PARTITIONED_BY = {
@@ -77,4 +87,6 @@ PARTITIONED_BY = {
     "refused_rows": "run_id",
     "rejected_lines": "run_id",
     "delivered": "name",
+    "erasures": "run_id",
+    "versions": "schema_version",
 }
