@@ -31,6 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--fault-scripts", type=int, default=60, help="how many drawn scripts of faults are run"
     )
     parser.addoption("--write-docs", action="store_true", help="write the tables of the manual")
+    parser.addoption("--histories", type=int, default=8, help="so many histories are drawn")
 
 
 def pytest_configure(config: pytest.Config) -> None:
