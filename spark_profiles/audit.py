@@ -299,10 +299,7 @@ class Audit:
         self._merge_delivered(confirmed, run_id, name, statements.CONFIRM)
 
     def doubt(self, run_id: str, name: str, files: Sequence[str]) -> None:
-        """Mark the profiles in these files: the platform may hold them as sent, or as before.
-
-        The next run sends or deletes them, whatever was confirmed. Doing it again changes nothing.
-        """
+        """Let the next run send or delete the profiles in these files, whatever was confirmed."""
         if files:
             lines = self.placed(run_id).where(F.col("file").isin(*files))
             self._merge_delivered(lines, run_id, name, statements.DOUBT)

@@ -19,4 +19,5 @@ DOUBT = """
         (name, profile_key, identifier, payload, payload_hash, run_id)
         VALUES (c.name, c.profile_key, c.identifier, c.payload, 'in doubt', c.run_id)
 """
-"""The platform may have taken the lines of `c`: no profile has this hash, so it is sent again."""
+"""The platform may hold these profiles as sent, or as before. No profile has this hash, so the next
+run sends each again, or deletes it."""
