@@ -34,11 +34,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--histories", type=int, default=8, help="so many histories are drawn")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    # The command line, here and in processes of its own, takes the engine of this run.
-    os.environ["SPARK_PROFILES_ENGINE"] = config.getoption("--engine")
-
-
 @pytest.fixture(scope="session")
 def spark_session(request: pytest.FixtureRequest) -> Iterator[SparkSession]:
     """One session for the whole run, with the settings that make small queries quick."""
@@ -68,9 +63,11 @@ def spark(spark_session: SparkSession) -> Iterator[SparkSession]:
             spark_session.catalog.dropTempView(table.name)
 
 
-# What pytest finds by itself where the package is installed; here also without that.
 def pytest_configure(config: pytest.Config) -> None:
-    """The fixture `datamart_emulator`, as users get it."""
+    """The engine of this run, and the fixture `datamart_emulator`, as users get it."""
+    # The command line, here and in processes of its own, takes the engine of this run.
+    os.environ["SPARK_PROFILES_ENGINE"] = config.getoption("--engine")
+    # What pytest finds by itself where the package is installed; here also without that.
     from spark_profiles.emulator import fixture
 
     known = {getattr(plugin, "__name__", "") for plugin in config.pluginmanager.get_plugins()}
