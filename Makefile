@@ -20,7 +20,7 @@ export SPARK_PROFILES_CACHE := $(HERE)/.cache
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-large check format lock clean
+.PHONY: help setup demo test test-fast test-large histories check format lock clean
 
 help:  ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(HERE)/Makefile | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ test-fast: $(VENV)/.dev  ## The tests that need no Spark
 
 test-large: setup $(VENV)/.dev  ## Many drawn definitions on all engines, TPC-H against DuckDB; half an hour
 	@cd $(HERE) && $(BIN)/python -m pytest --large -m large
+
+histories: $(VENV)/.dev  ## 200 drawn histories of runs that are killed (takes an hour)
+	@cd $(HERE) && $(BIN)/python -m pytest tests/histories --engine sail --histories 200 -s
 
 check: $(VENV)/.dev  ## Format, lint and types
 	@cd $(HERE) && $(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy

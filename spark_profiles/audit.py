@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
-from spark_profiles import guard, schemas, states
+from spark_profiles import guard, schemas, statements, states
 from spark_profiles.guard import SourceCounts
 from spark_profiles.states import RunStatus
 
@@ -168,7 +168,7 @@ class Audit:
         return [_run(row.asDict(recursive=True)) for row in chosen.orderBy("started_at").collect()]
 
     def delivered(self, name: str) -> DataFrame:
-        """The profiles as last confirmed; one row is a profile."""
+        """The profiles as last confirmed, or in doubt (see `doubt`); one row is a profile."""
         return self.read("delivered").where(F.col("name") == name)
 
     def rejected(self, name: str) -> DataFrame:
@@ -292,9 +292,22 @@ class Audit:
         ).select(
             "name", "profile_key", "operation", "identifier", "payload", "payload_hash", "run_id"
         )
-        view = f"confirmed_{run_id.replace('-', '_')}"
-        confirmed.createOrReplaceTempView(view)
-        merge = _MERGE.format(target=self.target("delivered"), name=name, view=view)
+        self._merge_delivered(confirmed, run_id, name, statements.CONFIRM)
+
+    def doubt(self, run_id: str, name: str, files: Sequence[str]) -> None:
+        """Let the next run send or delete the profiles in these files, whatever was confirmed."""
+        if files:
+            lines = self.placed(run_id).where(F.col("file").isin(*files))
+            self._merge_delivered(lines, run_id, name, statements.DOUBT)
+
+    def _merge_delivered(self, lines: DataFrame, run_id: str, name: str, clauses: str) -> None:
+        view = f"lines_{run_id.replace('-', '_')}"
+        lines.createOrReplaceTempView(view)
+        # The literal name keeps the merge inside one partition.
+        merge = (
+            f"MERGE INTO {self.target('delivered')} AS d USING {view} AS c"
+            f" ON d.name = '{name}' AND d.profile_key = c.profile_key {clauses}"
+        )
         try:
             _repeated(lambda: self.spark.sql(merge).collect())
         finally:
@@ -368,20 +381,6 @@ def _repeated(write: Callable[[], object]) -> None:
             time.sleep(0.1 * 2**attempt * random.random())  # noqa: S311  only spreads them
         else:
             return
-
-
-# The literal name keeps the merge inside one partition.
-_MERGE = """
-    MERGE INTO {target} AS d USING {view} AS c
-    ON d.name = '{name}' AND d.profile_key = c.profile_key
-    WHEN MATCHED AND c.operation = 'DELETE' THEN DELETE
-    WHEN MATCHED THEN UPDATE SET
-        identifier = c.identifier, payload = c.payload, payload_hash = c.payload_hash,
-        run_id = c.run_id
-    WHEN NOT MATCHED AND c.operation = 'UPSERT' THEN INSERT
-        (name, profile_key, identifier, payload, payload_hash, run_id)
-        VALUES (c.name, c.profile_key, c.identifier, c.payload, c.payload_hash, c.run_id)
-"""
 
 
 def _columns(table: str) -> list[tuple[str, str]]:

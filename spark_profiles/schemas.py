@@ -47,6 +47,7 @@ REJECTED_LINES = """
     payload string, payload_hash string, message string
 """
 
+# Where it is not certain how the platform holds a profile, `payload_hash` is 'in doubt'.
 DELIVERED = """
     name string, profile_key string, identifier string, payload string, payload_hash string,
     run_id string
