@@ -16,11 +16,15 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.10 python3; 
 # What runs the demo: spark, or sail, which needs no Java.
 ENGINE ?= spark
 
+# Of the benchmarks: a scale factor of TPC-H, and how often each contender runs.
+SCALE ?= 1
+ROUNDS ?= 5
+
 export SPARK_PROFILES_CACHE := $(HERE)/.cache
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-large histories check format lock clean
+.PHONY: help setup demo bench test test-fast test-large histories check format lock clean
 
 help:  ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(HERE)/Makefile | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -29,6 +33,10 @@ setup: $(VENV)/.run $(VENV)/.java  ## Create the environment, with pinned versio
 
 demo: $(VENV)/.run $(if $(filter sail,$(ENGINE)),,$(VENV)/.java)  ## Two days of a real shop, from raw tables to confirmed profiles
 	@$(BIN)/spark-profiles demo --engine $(ENGINE) --output $(HERE)/demo-output
+
+bench: setup $(VENV)/.dev  ## Us and the others, side by side; SCALE=1 is 150,000 profiles
+	@cd $(HERE) && $(BIN)/python -m benchmarks.bench --scale $(SCALE) --rounds $(ROUNDS) \
+		--results benchmarks
 
 test: setup $(VENV)/.dev $(VENV)/.browser check  ## Everything that CI checks: on Spark, and what needs a session on Sail too
 	@cd $(HERE) && $(BIN)/python -m pytest --engine sail -m "spark or sail"

@@ -1,0 +1,1 @@
+"""Us and the others, side by side. See RESULTS.md; `make bench` makes it."""
