@@ -6,12 +6,15 @@ import json
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import shop
 
 from spark_profiles import changes, schemas
 from spark_profiles.changes import Known, Policy
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pyspark.sql import DataFrame, SparkSession
 
 BASE = {"a": 1, "s": {"score": 0.50, "band": "x"}, "c": {"city": "Lyon"}}
@@ -122,3 +125,20 @@ def test_what_was_rejected_asked_for_or_removed(spark: SparkSession) -> None:
         "same, asked": "changed",
         "removed, never there": "held",
     }  # fmt: skip
+
+
+@pytest.mark.jvm
+def test_comparing_scans_each_side_once_and_moves_only_what_was_delivered(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    for name in ("delivered", "wanted"):
+        profiles(spark, {"a": BASE, "b": BASE}).write.parquet(str(tmp_path / name))
+    delivered, wanted = (
+        spark.read.parquet(str(tmp_path / name)) for name in ("delivered", "wanted")
+    )
+    laid_out = wanted.repartition(2, "profile_key")  # as aggregation leaves it
+    between = changes.between(delivered, laid_out, as_of=shop.at("2026-03-31"))
+    plan = between._jdf.queryExecution().executedPlan().toString()
+    assert plan.count("FileScan") == 2
+    assert plan.count("ENSURE_REQUIREMENTS") == 1
+    assert plan.count("Exchange ") == 2
