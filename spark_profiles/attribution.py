@@ -34,6 +34,9 @@ class Outcome:
     """Not one line of these was taken, and the platform looked at each."""
     open: tuple[FileRecord, ...]
     """Files of which it is not certain what became of their lines."""
+    doubtful: tuple[str, ...]
+    """Names of these, and of files that failed in more or other lines at one time than at another:
+    what of them did not arrive for certain may yet lie on the platform."""
 
 
 class Evidence:
@@ -58,7 +61,18 @@ class Evidence:
                 arrived += found
         open_files = {record.name for record in unsure}
         failed = tuple(part for part in _outermost(self._failed) if part.file not in open_files)
-        return Outcome(tuple(arrived), failed, tuple(unsure))
+        doubtful = tuple(
+            name
+            for name, record in self._records.items()
+            if name in open_files
+            or (self._slices[name].name != name and not self._adds_up(record, self._slices[name]))
+        )
+        return Outcome(tuple(arrived), failed, tuple(unsure), doubtful)
+
+    def _adds_up(self, record: FileRecord, part: Slice) -> bool:
+        """Whether just so many lines failed alone as the platform counted in the whole."""
+        inside = _outermost(bad for bad in self._failed if _is_inside(bad, part))
+        return sum(bad.lines for bad in inside) == (record.total_failure or 0)
 
     def further(self, claims: Mapping[str, frozenset[int]]) -> list[Slice]:
         """The parts to send next; none where all is certain, or too many would be needed.
@@ -108,9 +122,8 @@ class Evidence:
             return []
         if record.status is not FileStatus.PARTIAL:
             return None
-        inside = _outermost(bad for bad in self._failed if _is_inside(bad, part))
         is_complete = (record.total_success or 0) + (record.total_failure or 0) == record.lines
-        if is_complete and sum(bad.lines for bad in inside) == record.total_failure:
+        if is_complete and self._adds_up(record, part):
             return [part]
         return self._arrived_in_halves(part)
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
-from spark_profiles import guard, schemas, states
+from spark_profiles import guard, schemas, statements, states
 from spark_profiles.guard import SourceCounts
 from spark_profiles.states import RunStatus
 
@@ -67,6 +67,8 @@ class Run:
     accepted_why: str | None = None
     started_at: datetime | None = None
     updated_at: datetime | None = None
+    kind: str | None = None
+    pruned_at: datetime | None = None
 
 
 class Audit:
@@ -77,17 +79,10 @@ class Audit:
     """
 
     def __init__(
-        self,
-        spark: SparkSession,
-        location: str,
-        *,
-        now: Callable[[], datetime],
-        is_sail: bool = False,
+        self, spark: SparkSession, location: str, *, now: Callable[[], datetime], is_sail: bool
     ) -> None:
-        self._spark, self._is_sail = spark, is_sail
-        self.location = location
-        self._is_path = "/" in location
-        self._now = now
+        self.spark, self.location, self.now, self.is_sail = spark, location, now, is_sail
+        self.is_path = "/" in location
 
     def create(self) -> None:
         """Create the tables that are not there yet."""
@@ -95,21 +90,22 @@ class Audit:
             list(pool.map(self._create, schemas.TABLES))
 
     def _create(self, name: str) -> None:
-        empty = self._spark.createDataFrame([], schemas.TABLES[name])
+        empty = self.spark.createDataFrame([], schemas.TABLES[name])
         writer = (
             empty.write.format("delta")
             .mode("ignore")
             .partitionBy(schemas.PARTITIONED_BY[name])
-            # Any Delta reader can open them, whatever the platform's default is.
-            .option("delta.enableDeletionVectors", "false")
+            .option("delta.enableDeletionVectors", "false")  # any Delta reader can open them
+            # No smallest and largest values in the log: they would outlive an erased person.
+            .option("delta.dataSkippingNumIndexedCols", "0")
         )
         self._save(writer, name)
 
     def read(self, table: str) -> DataFrame:
         """The table as it is now."""
-        if self._is_path:
-            return self._spark.read.format("delta").load(f"{self.location}/{table}")
-        return self._spark.read.table(f"{self.location}.{table}")
+        if self.is_path:
+            return self.spark.read.format("delta").load(f"{self.location}/{table}")
+        return self.spark.read.table(f"{self.location}.{table}")
 
     def of_run(self, table: str, run_id: str) -> DataFrame:
         """The rows of one run."""
@@ -120,9 +116,9 @@ class Audit:
         columns = [F.col(name).cast(to).alias(name) for name, to in _columns(table)]
         typed = rows.withColumn("run_id", F.lit(run_id)).select(*columns)
         writer = typed.write.format("delta").option("compression", "snappy")
-        if self._is_sail and "array<" in schemas.TABLES[table]:
-            delete = f"DELETE FROM {self._target(table)} WHERE run_id = '{run_id}'"
-            _repeated(lambda: self._spark.sql(delete).collect())
+        if self.is_sail and "array<" in schemas.TABLES[table]:
+            delete = f"DELETE FROM {self.target(table)} WHERE run_id = '{run_id}'"
+            _repeated(lambda: self.spark.sql(delete).collect())
             self._save(writer.mode("append"), table)
         else:
             replaced = writer.mode("overwrite").option("replaceWhere", f"run_id = '{run_id}'")
@@ -131,7 +127,7 @@ class Audit:
     def put_records(self, table: str, run_id: str, records: Sequence[dict[str, Any]]) -> None:
         """The same for a few records of the driver; members that the table lacks are ignored."""
         rows = [tuple(record.get(name) for name, _ in _columns(table)) for record in records]
-        self.put(table, run_id, self._spark.createDataFrame(rows, schemas.TABLES[table]))
+        self.put(table, run_id, self.spark.createDataFrame(rows, schemas.TABLES[table]))
 
     def put_run(self, run: Run, **changed: Any) -> Run:
         """Record the run with these members changed; returns it as recorded.
@@ -139,13 +135,13 @@ class Audit:
         Raises:
             IntegrityError: its status cannot follow the one before.
         """
-        after = replace(run, **changed, updated_at=self._now())
+        after = replace(run, **changed, updated_at=self.now())
         states.check(run.status, after.status)
         record = {f.name: getattr(after, f.name) for f in fields(after)}
         record["status"] = after.status.value
         record["counts"] = [tuple(asdict(count).values()) for count in after.counts]
         record["sources"] = list(after.sources)
-        if self._is_sail:
+        if self.is_sail:
             self._merge_run(record)
         else:
             self.put_records("runs", after.run_id, [record])
@@ -155,15 +151,15 @@ class Audit:
         """The same in one commit where a part of the table cannot be replaced."""
         row = tuple(record[name] for name, _ in _columns("runs"))
         view = f"run_{record['run_id'].replace('-', '_')}"
-        self._spark.createDataFrame([row], schemas.TABLES["runs"]).createOrReplaceTempView(view)
+        self.spark.createDataFrame([row], schemas.TABLES["runs"]).createOrReplaceTempView(view)
         names = [name for name, _ in _columns("runs")]
         merge = (
-            f"MERGE INTO {self._target('runs')} AS d USING {view} AS c ON d.run_id = c.run_id"
+            f"MERGE INTO {self.target('runs')} AS d USING {view} AS c ON d.run_id = c.run_id"
             f" WHEN MATCHED THEN UPDATE SET {', '.join(f'{n} = c.{n}' for n in names)}"
             f" WHEN NOT MATCHED THEN INSERT ({', '.join(names)})"
             f" VALUES ({', '.join(f'c.{n}' for n in names)})"
         )
-        _repeated(lambda: self._spark.sql(merge).collect())
+        _repeated(lambda: self.spark.sql(merge).collect())
 
     def runs(self, name: str | None = None) -> list[Run]:
         """The runs, oldest first: of one definition, or of all."""
@@ -172,7 +168,7 @@ class Audit:
         return [_run(row.asDict(recursive=True)) for row in chosen.orderBy("started_at").collect()]
 
     def delivered(self, name: str) -> DataFrame:
-        """The profiles as last confirmed; one row is a profile."""
+        """The profiles as last confirmed, or in doubt (see `doubt`); one row is a profile."""
         return self.read("delivered").where(F.col("name") == name)
 
     def rejected(self, name: str) -> DataFrame:
@@ -244,7 +240,7 @@ class Audit:
             .where(F.col("file").isin(*files))
             .withColumn("line_number", F.row_number().over(of_file).cast("bigint"))
         )
-        wanted = self._spark.createDataFrame(
+        wanted = self.spark.createDataFrame(
             [(part.file, part.first, part.last) for part in parts],
             "part_of string, first bigint, last bigint",
         )
@@ -261,7 +257,7 @@ class Audit:
         `messages` are what the error files said: of a part and a line in it.
         """
         told = [(*key, message) for key, message in messages.items()]
-        said = self._spark.createDataFrame(told, "file string, line bigint, message string")
+        said = self.spark.createDataFrame(told, "file string, line bigint, message string")
         # A part of one line has one message; of others the message of the line is looked for.
         said = said.groupBy("file", "line").agg(F.max("message").alias("message"))
         lines = self._numbered(run.run_id, parts).alias("l")
@@ -296,13 +292,26 @@ class Audit:
         ).select(
             "name", "profile_key", "operation", "identifier", "payload", "payload_hash", "run_id"
         )
-        view = f"confirmed_{run_id.replace('-', '_')}"
-        confirmed.createOrReplaceTempView(view)
-        merge = _MERGE.format(target=self._target("delivered"), name=name, view=view)
+        self._merge_delivered(confirmed, run_id, name, statements.CONFIRM)
+
+    def doubt(self, run_id: str, name: str, files: Sequence[str]) -> None:
+        """Let the next run send or delete the profiles in these files, whatever was confirmed."""
+        if files:
+            lines = self.placed(run_id).where(F.col("file").isin(*files))
+            self._merge_delivered(lines, run_id, name, statements.DOUBT)
+
+    def _merge_delivered(self, lines: DataFrame, run_id: str, name: str, clauses: str) -> None:
+        view = f"lines_{run_id.replace('-', '_')}"
+        lines.createOrReplaceTempView(view)
+        # The literal name keeps the merge inside one partition.
+        merge = (
+            f"MERGE INTO {self.target('delivered')} AS d USING {view} AS c"
+            f" ON d.name = '{name}' AND d.profile_key = c.profile_key {clauses}"
+        )
         try:
-            _repeated(lambda: self._spark.sql(merge).collect())
+            _repeated(lambda: self.spark.sql(merge).collect())
         finally:
-            self._spark.catalog.dropTempView(view)
+            self.spark.catalog.dropTempView(view)
 
     def _whole_files(self, run_id: str, parts: Sequence[Slice]) -> list[Any]:
         """The files that lie wholly in one of the parts."""
@@ -320,8 +329,8 @@ class Audit:
         """See `leases.Table`."""
         micros = round(until.timestamp() * 1_000_000)
         try:
-            self._spark.sql(
-                f"MERGE INTO {self._target('leases')} AS d USING (SELECT '{name}' AS name,"
+            self.spark.sql(
+                f"MERGE INTO {self.target('leases')} AS d USING (SELECT '{name}' AS name,"
                 f" '{owner}' AS owner, timestamp_micros({micros}) AS until) AS c"
                 f" ON d.name = '{name}' AND d.name = c.name"
                 f" WHEN MATCHED AND d.owner = '{take_from or ''}' THEN"
@@ -336,13 +345,14 @@ class Audit:
         return True
 
     def _save(self, writer: Any, table: str) -> None:
-        if self._is_path:
+        if self.is_path:
             _repeated(lambda: writer.save(f"{self.location}/{table}"))
         else:
             _repeated(lambda: writer.saveAsTable(f"{self.location}.{table}"))
 
-    def _target(self, table: str) -> str:
-        return f"delta.`{self.location}/{table}`" if self._is_path else f"{self.location}.{table}"
+    def target(self, table: str) -> str:
+        """The table's name in SQL."""
+        return f"delta.`{self.location}/{table}`" if self.is_path else f"{self.location}.{table}"
 
 
 # Conflicts of commits have no common class in classic sessions, in Connect and on Sail.
@@ -371,20 +381,6 @@ def _repeated(write: Callable[[], object]) -> None:
             time.sleep(0.1 * 2**attempt * random.random())  # noqa: S311  only spreads them
         else:
             return
-
-
-# The literal name keeps the merge inside one partition.
-_MERGE = """
-    MERGE INTO {target} AS d USING {view} AS c
-    ON d.name = '{name}' AND d.profile_key = c.profile_key
-    WHEN MATCHED AND c.operation = 'DELETE' THEN DELETE
-    WHEN MATCHED THEN UPDATE SET
-        identifier = c.identifier, payload = c.payload, payload_hash = c.payload_hash,
-        run_id = c.run_id
-    WHEN NOT MATCHED AND c.operation = 'UPSERT' THEN INSERT
-        (name, profile_key, identifier, payload, payload_hash, run_id)
-        VALUES (c.name, c.profile_key, c.identifier, c.payload, c.payload_hash, c.run_id)
-"""
 
 
 def _columns(table: str) -> list[tuple[str, str]]:

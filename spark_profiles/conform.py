@@ -110,7 +110,7 @@ def counts(sources: Sequence[Judged], users: DataFrame, spine: Collection[str]) 
     Columns: source, rows, used, refused, duplicate, orphan (accepted, but of no user),
     after_as_of, newest (instant of an accepted row), users (the profiles whose first source it is).
     """
-    by_key = union([_tallies(source) for source in sources])
+    by_key = union([*[_tallies(source) for source in sources], _nothing(sources, users)])
     # Users have one row per key; the null key, always refused, meets none.
     known = users.select("sp_key", "sp_first", "sp_refusal")
     is_user = F.col("sp_first").isNotNull() & F.col("sp_refusal").isNull()
@@ -178,6 +178,15 @@ def _tallies(source: Judged) -> DataFrame:
     newest = F.max(F.when(F.col("sp_status") == ACCEPTED, F.col("sp_at"))).alias("newest")
     by_key = source.rows.groupBy("sp_key").agg(F.count("*").alias("n"), newest, *tallies)
     return by_key.withColumn("source", F.lit(source.name))
+
+
+def _nothing(sources: Sequence[Judged], users: DataFrame) -> DataFrame:
+    """The tally of no row, for each source: one without any rows is counted too."""
+    names = users.sparkSession.createDataFrame([(s.name,) for s in sources], "source string")
+    none = F.lit(0).cast("bigint")
+    tallies = [none.alias(name) for name in ("n", ACCEPTED, REFUSED, DUPLICATE, AFTER)]
+    newest = F.lit(None).cast("timestamp").alias("newest")
+    return names.select(F.lit(None).cast("string").alias("sp_key"), *tallies, newest, "source")
 
 
 def _total(value: Column) -> Column:

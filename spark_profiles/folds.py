@@ -72,18 +72,20 @@ def _stddev(sheet: Sheet, aggregate: Aggregate, rows: Condition) -> Number:
     fits = f"abs({number.sql}) < 1e{18 - number.scale}"
     scaled = f"cast({number.sql} * {unit} as decimal(19,0))"
     whole = rows.when(f"case when {fits} then {scaled} end")
-    n, most = sheet.total(f"count({operand})"), sheet.total(f"max(abs({operand}))")
+    n = sheet.total(f"count({operand})")
     known = sheet.total(f"count({whole})")
     ones, squares = sheet.total(f"try_sum({whole})"), sheet.total(f"try_sum({whole} * {whole})")
     is_fit = (
-        f"{n} > 1 and {n} = {known} and "
-        f"cast({n} as double) * cast({squares} as double) < 1e37D and {most} is not null"
+        f"{n} > 1 and {n} = {known} and cast({n} as double) * cast({squares} as double) < 1e37D"
     )
     spread = f"{n} * {squares} - cast({ones} as decimal(19,0)) * cast({ones} as decimal(19,0))"
     degrees = f"(cast({n} as double) * cast({n} - 1 as double))"
     root = f"sqrt(cast(cast({spread} as decimal(38,0)) as double) / {degrees}) / {unit}D"
     digits = aggregate.digits or 0
-    return Number(arithmetic.from_double(f"case when {is_fit} then {root} end", digits), digits)
+    # A double holds 15 digits; a deviation of more is no value rather than a wrong one.
+    most = f"1e{15 - digits}D"
+    exact = arithmetic.from_double(f"case when {is_fit} then {root} end", digits, most)
+    return Number(exact, digits)
 
 
 def _percentile(sheet: Sheet, aggregate: Aggregate, rows: Condition) -> Number:

@@ -57,6 +57,8 @@ class Plan:
     """One row a source and rule that only warns: how many rows break it; None: no such rules."""
     counts: DataFrame
     """One row a source: rows = used + refused + duplicate + orphan + after_as_of; users."""
+    kind: str | None = None
+    """None: from the sources; else what it is instead, such as a rollback."""
 
 
 def plan(

@@ -57,6 +57,7 @@ def record(
         output=f"{output.rstrip('/')}/{definition.name}/run_id={run_id}",
         sources=tuple((t.name, t.location, t.version) for t in plan.tables.values()),
         started_at=now(),
+        kind=plan.kind,
     )
     run = audit.put_run(start)
     listener(Event("record", "computing profiles and recording the lines"))

@@ -24,6 +24,7 @@ from spark_profiles import (
     files,
     guard,
     leases,
+    migrations,
     pipeline,
     progress,
     recording,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from spark_profiles.datamart import Datamart
     from spark_profiles.definition import Definition
     from spark_profiles.files import ImportFile
+    from spark_profiles.pipeline import Plan
     from spark_profiles.progress import Listener
     from spark_profiles.stores import Folder
 
@@ -87,6 +89,8 @@ class Job:
         is_sail = session.engine(self.spark).startswith("Sail")
         audit = Audit(self.spark, self.audit, now=self.now, is_sail=is_sail)
         audit.create()
+        if migrations.migrate(audit, library_version=recording.VERSION):
+            self.listener(Event("migrate", "the audit tables are brought to this version"))
         return audit
 
     def folder(self, run: Run) -> Folder:
@@ -110,6 +114,8 @@ class Wish:
     """Profile keys to send even if nothing changed, and even if rejected before."""
     remove: Sequence[str] = ()
     """Profile keys to delete although their users are still there."""
+    planner: Callable[[Audit], Plan] | None = None
+    """Makes the plan, instead of the sources: of a rollback, or an erasure."""
 
 
 def build(job: Job, definition: Definition, **wish: Any) -> Run:
@@ -181,10 +187,15 @@ def abandon(job: Job, name: str) -> list[Run]:
     holder = leases.holder(audit, name)
     if holder:
         leases.release(audit, name, holder.owner, now=job.now)
-    return _abandon_unsent(job, audit, audit.runs(name))
+    return abandon_unsent(job, audit, audit.runs(name))
 
 
-def _abandon_unsent(job: Job, audit: Audit, history: Sequence[Run]) -> list[Run]:
+def abandon_unsent(job: Job, audit: Audit, history: Sequence[Run]) -> list[Run]:
+    """Give up the runs of which nothing was sent.
+
+    Raises:
+        UnsettledError: of one of them something may have been sent.
+    """
     open_runs = [former for former in history if not is_settled(former.status)]
     for former in open_runs:
         if former.status is RunStatus.UPLOADING:
@@ -206,17 +217,9 @@ def _abandon_unsent(job: Job, audit: Audit, history: Sequence[Run]) -> list[Run]
 
 def _build(job: Job, audit: Audit, definition: Definition, wish: Wish) -> Run:
     history = audit.runs(definition.name)
-    _abandon_unsent(job, audit, history)
-    job.listener(Event("plan", "reading the sources"))
-    plan = pipeline.plan(
-        job.spark,
-        definition,
-        as_of=wish.as_of,
-        tables=wish.tables,
-        data=wish.data,
-        known=_known(job, audit, history, definition.name, wish),
-        policy=job.policy,
-    )
+    abandon_unsent(job, audit, history)
+    job.listener(Event("plan", "reading what is to be sent"))
+    plan = wish.planner(audit) if wish.planner else _plan(job, audit, history, definition, wish)
     run = recording.record(
         job.spark, audit, plan, history, output=job.output, now=job.now, listener=job.listener
     )
@@ -226,9 +229,24 @@ def _build(job: Job, audit: Audit, definition: Definition, wish: Wish) -> Run:
     return _write(job, audit, run, lines, planned)
 
 
+def _plan(
+    job: Job, audit: Audit, history: Sequence[Run], definition: Definition, wish: Wish
+) -> Plan:
+    return pipeline.plan(
+        job.spark,
+        definition,
+        as_of=wish.as_of,
+        tables=wish.tables,
+        data=wish.data,
+        known=_known(job, audit, history, definition.name, wish),
+        policy=job.policy,
+    )
+
+
 def _known(job: Job, audit: Audit, history: Sequence[Run], name: str, wish: Wish) -> changes.Known:
     """What the tables know of profiles; frames only where there is something to know."""
-    settled = [r for r in history if r.status in (RunStatus.CONFIRMED, RunStatus.UNCONFIRMED)]
+    over = (RunStatus.CONFIRMED, RunStatus.UNCONFIRMED)
+    settled = [r for r in history if r.status in over and not r.kind]
     rejected = any(former.rejected for former in settled)
     return changes.Known(
         delivered=audit.delivered(name),
@@ -253,7 +271,9 @@ def _guard(
     planned: Sequence[ImportFile],
     accepted: guard.Acceptance,
 ) -> Run:
-    confirmed = [r for r in history if r.status is RunStatus.CONFIRMED][-_COMPARED_RUNS:]
+    # Only runs over sources can be compared with each other.
+    alike = [r for r in history if not r.kind and not run.kind]
+    confirmed = [r for r in alike if r.status is RunStatus.CONFIRMED][-_COMPARED_RUNS:]
     now = audit.figures(
         run, files=len(planned), bytes=sum(file.bytes for file in planned), with_stats=True
     )

@@ -23,7 +23,8 @@ RUNS = f"""
     profiles bigint, new bigint, changed bigint, gone bigint, same bigint, held bigint,
     kept bigint, lines bigint, files bigint, bytes bigint, document_import_id string,
     confirmed bigint, rejected bigint, message string, tripped string, accepted string,
-    accepted_by string, accepted_why string, started_at timestamp, updated_at timestamp
+    accepted_by string, accepted_why string, started_at timestamp, updated_at timestamp,
+    kind string, pruned_at timestamp
 """
 
 LINES = """
@@ -46,6 +47,7 @@ REJECTED_LINES = """
     payload string, payload_hash string, message string
 """
 
+# Where it is not certain how the platform holds a profile, `payload_hash` is 'in doubt'.
 DELIVERED = """
     name string, profile_key string, identifier string, payload string, payload_hash string,
     run_id string
@@ -54,6 +56,13 @@ DELIVERED = """
 PROPERTY_STATS = """
     run_id string, name string, profiles bigint, known bigint, mean double, deviation double
 """
+
+ERASURES = """
+    run_id string, status string, receipt string, pending string, requested_at timestamp,
+    erased_at timestamp, vacuumed_at timestamp
+"""
+
+VERSIONS = "schema_version int, library_version string, migrated_at timestamp"
 
 LEASES = "name string, owner string, until timestamp"
 
@@ -66,6 +75,8 @@ TABLES = {
     "refused_rows": REFUSED_ROWS,
     "rejected_lines": REJECTED_LINES,
     "delivered": DELIVERED,
+    "erasures": ERASURES,
+    "versions": VERSIONS,
 }
 
 PARTITIONED_BY = {
@@ -77,4 +88,6 @@ PARTITIONED_BY = {
     "refused_rows": "run_id",
     "rejected_lines": "run_id",
     "delivered": "name",
+    "erasures": "run_id",
+    "versions": "schema_version",
 }

@@ -48,6 +48,7 @@ def _confirmed(job: Job, audit: Audit, run: Run, journal: FilesTable) -> Run:
     found = Evidence(journal.files()).outcome()
     job.listener(Event("confirm", f"{len(journal.files())} files"))
     rejected = audit.reject(run, found.failed, journal.messages()) if found.failed else 0
+    audit.doubt(run.run_id, run.name, found.doubtful)
     audit.confirm(run.run_id, run.name, found.arrived)
     imports = {file.document_import_id for file in journal.files()}
     return audit.put_run(

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from spark_profiles.records import FileStatus
@@ -17,12 +18,14 @@ from spark_profiles.states import IN_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
     from types import TracebackType
 
     from rich.status import Status
 
     from spark_profiles.audit import Run
     from spark_profiles.demo.story import Story
+    from spark_profiles.maintain import Upkeep
     from spark_profiles.progress import Event, Listener
     from spark_profiles.records import FileRecord
     from spark_profiles.trial_line import Answer
@@ -110,6 +113,78 @@ def facts(content: Mapping[str, Any], *, as_json: bool) -> None:
     for name, value in content.items():
         text = ", ".join(map(str, value)) if isinstance(value, list) else _number(value)
         _results.print(f"{name.replace('_', ' '):<{width}}  {text}", markup=False, soft_wrap=True)
+
+
+def save_json(content: Any, path: Path) -> None:
+    """Write it as a JSON file."""
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def accounts(told: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Print what was sent about persons, and why."""
+    if as_json:
+        _results.print(json.dumps(told), markup=False, soft_wrap=True)
+        return
+    for account in told:
+        state = "is delivered" if account["is_delivered"] else "is not on the platform"
+        _results.print(f"{account['definition']}, {account['profile_key']}: {state}", markup=False)
+        for event in account["events"]:
+            place = f"{event['file']} line {event['line']}" if event["file"] else "no file"
+            what = f"{event['change']} {', '.join(event['properties'])}".strip()
+            _results.print(
+                f"  {event['run_id']} ({event['kind']}, as of {event['as_of'][:10]}):"
+                f" {what}; {place}: {event['answer']}",
+                markup=False,
+                soft_wrap=True,
+            )
+            if event["message"]:
+                _results.print(f"    platform: {event['message']}", markup=False, soft_wrap=True)
+            _results.print(f"    {json.dumps(event['value'])}", markup=False, soft_wrap=True)
+        for row in account["refused_rows"]:
+            reasons = ", ".join(row["reasons"])
+            _results.print(f"  {row['run_id']}: a row of {row['source']} refused: {reasons}")
+        _why(account.get("why"))
+
+
+def _why(reason: Mapping[str, Any] | None) -> None:
+    """Print the rule, windows and rows behind a value."""
+    if not reason:
+        return
+    _results.print(f"  rule: {json.dumps(reason['rule'])}", markup=False, soft_wrap=True)
+    for name, bound in reason["windows"].items():
+        start = bound["start"] or "ever"
+        _results.print(f"  {name}: from {start} to {bound['end']}", markup=False, soft_wrap=True)
+    for row in reason["rows"]:
+        inside = ", ".join(row["windows"]) or "no window"
+        meant = "" if row["is_meant"] else ", not meant by where"
+        content = json.dumps(row["row"])
+        _results.print(
+            f"  {row['source']} {row['at'] or ''} {row['status']}{meant}, in {inside}: {content}",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def upkeep(done: Upkeep, *, as_json: bool) -> None:
+    """Print what upkeep removed, and how large the tables are."""
+    rows = [vars(size) for size in done.sizes]
+    if as_json:
+        facts({"pruned": vars(done.pruned), "tables": rows}, as_json=True)
+        return
+    pruned = ", ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in vars(done.pruned).items())
+    _results.print(f"Pruned: {pruned}.", markup=False)
+    _table(rows)
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print rows with the same names: text to the left, numbers to the right."""
+    table = Table(box=None, pad_edge=False)
+    for name, value in (rows[0] if rows else {}).items():
+        is_number = isinstance(value, (int, float))
+        table.add_column(name.replace("_", " "), justify="right" if is_number else "left")
+    for row in rows:
+        table.add_row(*[escape(_number(value)) for value in row.values()])
+    _results.print(table)
 
 
 def run(done: Run, *, as_json: bool) -> None:

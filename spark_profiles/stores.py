@@ -12,7 +12,7 @@ from pyarrow import fs
 from spark_profiles.errors import PlatformError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import BinaryIO
 
 CHUNK = 1 << 20
@@ -60,6 +60,26 @@ class Folder:
         if self.exists(name):
             self.filesystem.delete_dir(f"{self.root}/{name}".rstrip("/"))
 
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each file under the folder, hidden ones too, by their path below this one."""
+        selector = fs.FileSelector(self.root, allow_not_found=True, recursive=True)
+        found = self.filesystem.get_file_info(selector)
+        return {
+            info.path[len(self.root) :].lstrip("/"): info.size for info in found if info.is_file
+        }
+
+    def remove_file(self, name: str) -> None:
+        """Remove one file."""
+        self.filesystem.delete_file(f"{self.root}/{name}")
+
+    def replace(self, name: str, chunks: Iterable[bytes]) -> None:
+        """Give the file these bytes instead, whole or not at all."""
+        folder, _, file = f"{self.root}/{name}".rpartition("/")
+        with self.filesystem.open_output_stream(f"{folder}/_{file}.partial") as stream:
+            for chunk in chunks:
+                stream.write(chunk)
+        self.filesystem.move(f"{folder}/_{file}.partial", f"{folder}/{file}")
+
     def move(self, name: str, to: str) -> None:
         """Give the file another place in this folder."""
         self.filesystem.create_dir(f"{self.root}/{to}".rpartition("/")[0], recursive=True)
@@ -68,9 +88,7 @@ class Folder:
     def write(self, name: str, content: bytes) -> None:
         """Write a small file so that it is there whole or not at all."""
         self.filesystem.create_dir(self.root, recursive=True)
-        with self.filesystem.open_output_stream(f"{self.root}/_{name}.partial") as stream:
-            stream.write(content)
-        self.move(f"_{name}.partial", name)
+        self.replace(name, [content])
 
 
 def folder(location: str | Path) -> Folder:

@@ -30,12 +30,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--fault-scripts", type=int, default=60, help="how many drawn scripts of faults are run"
     )
+    parser.addoption("--large", action="store_true", help="also run what takes minutes")
     parser.addoption("--write-docs", action="store_true", help="write the tables of the manual")
+    parser.addoption("--histories", type=int, default=8, help="so many histories are drawn")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     # The command line, here and in processes of its own, takes the engine of this run.
     os.environ["SPARK_PROFILES_ENGINE"] = config.getoption("--engine")
+    # `datamart_emulator`: pytest finds it by itself where the package is installed with its
+    # entry points; here also without that.
+    from spark_profiles.emulator import fixture
+
+    known = {getattr(plugin, "__name__", "") for plugin in config.pluginmanager.get_plugins()}
+    if fixture.__name__ not in known:
+        config.pluginmanager.register(fixture)
 
 
 @pytest.fixture(scope="session")
@@ -67,16 +76,6 @@ def spark(spark_session: SparkSession) -> Iterator[SparkSession]:
             spark_session.catalog.dropTempView(table.name)
 
 
-# What pytest finds by itself where the package is installed; here also without that.
-def pytest_configure(config: pytest.Config) -> None:
-    """The fixture `datamart_emulator`, as users get it."""
-    from spark_profiles.emulator import fixture
-
-    known = {getattr(plugin, "__name__", "") for plugin in config.pluginmanager.get_plugins()}
-    if fixture.__name__ not in known:
-        config.pluginmanager.register(fixture)
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark what needs a session, and choose what the engine of this run can be asked.
 
@@ -87,6 +86,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if "spark_session" in getattr(item, "fixturenames", ()):
             item.add_marker("spark")
     other = {"spark": "sail", "sail": "jvm"}[config.getoption("--engine")]
-    left_out = [item for item in items if item.get_closest_marker(other)]
+    markers = [other] if config.getoption("--large") else [other, "large"]
+    left_out = [item for item in items if any(map(item.get_closest_marker, markers))]
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=left_out)

@@ -51,6 +51,7 @@ def test_every_failed_line_is_found_and_no_other(
     assert failed == bad
     assert arrived == set(range(1, lines + 1)) - bad
     assert not found.open
+    assert not found.doubtful
     if claim == "right" and len(bad) < lines:
         assert len(records) <= 1 + len(bad)
 
@@ -84,3 +85,13 @@ def test_a_part_of_a_file_is_its_lines(texts: list[bytes], data: st.DataObject) 
     assert slices.measured(part, opened) == (len(expected), hashlib.sha256(expected).hexdigest())
     assert slices.parse(part.name, lines=len(texts)) == part
     assert opened("f").read() == body
+
+
+def test_lines_that_failed_at_one_time_only_are_in_doubt() -> None:
+    """In the whole one of four lines failed; in parts, the two of the second half."""
+    whole = record(Slice("f", 1, 4), frozenset({2}), "f")
+    halves = [Slice("f", 1, 2), Slice("f", 3, 4)]
+    parts = [record(half, frozenset({3, 4}), half.name) for half in halves]
+    found = Evidence([whole, *parts]).outcome()
+    assert (found.arrived, found.failed) == ((halves[0],), (halves[1],))
+    assert found.doubtful == ("f",)

@@ -35,6 +35,12 @@ def counts_of(planned: Plan) -> dict[str, dict[str, int]]:
     return {row.pop("source"): row for row in rows}
 
 
+def test_a_source_without_rows_is_counted(spark: SparkSession) -> None:
+    planned = plan(spark, shop.customers(spark), shop.purchases(spark))
+    nothing = dict.fromkeys(["rows", "used", "refused", "duplicate", "orphan", "after_as_of"], 0)
+    assert counts_of(planned) == {"customers": nothing, "purchases": nothing}
+
+
 def test_a_line_has_the_shape_of_the_definition(spark: SparkSession) -> None:
     planned = plan(
         spark,

@@ -14,9 +14,10 @@ import deltalake
 import pytest
 import shop
 
-from spark_profiles import leases, run
+from spark_profiles import courier, leases, run, upload
 from spark_profiles.changes import Policy
 from spark_profiles.datamart import Connection, Datamart, RetryPolicy, Token
+from spark_profiles.delta_rs import DeltaTables
 from spark_profiles.emulator import server
 from spark_profiles.errors import GuardError, UnavailableError, UnconfirmedError, UnsettledError
 from spark_profiles.guard import Acceptance
@@ -317,3 +318,31 @@ def test_the_lease_of_a_dead_process_is_taken_over(a_shop: Shop) -> None:
         a_shop.run(PEOPLE)
     run.abandon(a_shop.job, "shop")
     assert a_shop.run(PEOPLE).status is RunStatus.CONFIRMED
+
+
+def test_files_sent_without_spark_are_settled_by_the_next_run(a_shop: Shop) -> None:
+    """The same tables, by another writer: delta-rs sends, this engine merges and asks nothing."""
+    built = a_shop.build(PEOPLE)
+    tables = DeltaTables(a_shop.job.audit)
+    found = courier.waiting(tables, built.name)
+    assert found
+    ended = courier.deliver(
+        tables,
+        found,
+        a_shop.datamart,
+        settings=upload.Settings(poll_every_s=0.02),
+        now=a_shop.job.now,
+    )
+    assert {file.status.value for file in ended} == {"confirmed"}
+    assert a_shop.names() == names(PEOPLE)
+    assert a_shop.table("delivered") == []
+    (recorded,) = a_shop.table("runs")
+    assert recorded["status"] == "uploading"
+    asked = len(a_shop.emulator.store.executions())
+    done = run.deliver(a_shop.job, built.name, a_shop.datamart)
+    assert done
+    assert done.status is RunStatus.CONFIRMED
+    assert len(a_shop.table("delivered")) == len(PEOPLE)
+    assert len(a_shop.emulator.store.executions()) == asked
+    again = a_shop.run(PEOPLE)
+    assert (again.lines, again.same) == (0, len(PEOPLE))

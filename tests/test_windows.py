@@ -83,3 +83,40 @@ def test_a_previous_period_ends_where_the_current_one_begins(
     assert previous.end == current.start
     assert previous.start is not None
     assert previous.start < previous.end <= current.end
+
+
+@given(
+    st.datetimes(datetime(1990, 1, 1), datetime(2040, 1, 1)),
+    st.sampled_from(["Europe/Paris", "America/New_York", "Pacific/Chatham", "Asia/Kolkata"]),
+    st.sampled_from(
+        ["90m", "1d", "30d", "8w", "1mo", "12mo", "previous_day", "previous_week", "previous_month",
+         "previous_quarter", "previous_year", "30d_ending_30d_ago", "2001-03-25_to_2001-10-29"]
+    ),
+)  # fmt: skip
+def test_the_window_before_ends_where_the_window_starts(
+    moment: datetime, zone: str, name: str
+) -> None:
+    as_of = moment.replace(tzinfo=timezone.utc)
+    this = windows.bounds(name, as_of=as_of, time_zone=zone)
+    before = windows.bounds(name, as_of=as_of, time_zone=zone, before=True)
+    assert this.start is not None
+    assert before.start is not None
+    assert before.start <= before.end == this.start <= this.end <= as_of
+    assert this.end == as_of or name not in ("90m", "1d", "30d", "8w", "1mo", "12mo")
+
+
+def test_lifetime_has_no_window_before_it() -> None:
+    with pytest.raises(ValueError, match="is no window"):
+        windows.bounds("lifetime", as_of=utc("2026-04-10T10:00"), time_zone="UTC", before=True)
+
+
+@given(
+    st.datetimes(datetime(1990, 1, 1), datetime(2040, 1, 1)),
+    st.sampled_from(windows.WEEKDAYS),
+)
+def test_a_week_starts_on_the_day_declared(moment: datetime, weekday: str) -> None:
+    as_of = moment.replace(tzinfo=timezone.utc)
+    week = windows.bounds("week_to_date", as_of=as_of, time_zone="UTC", week_starts=weekday)
+    assert week.start is not None
+    assert week.start.strftime("%A").lower() == weekday
+    assert (as_of - week.start).days < 7

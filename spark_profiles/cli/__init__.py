@@ -5,6 +5,6 @@ from __future__ import annotations
 from spark_profiles.cli.app import app, guarded, main
 
 # In the order of the help text, which is that of the work.
-from spark_profiles.cli import define, runs, deliver, trial  # isort: skip
+from spark_profiles.cli import define, runs, deliver, keep, trial  # isort: skip
 
-__all__ = ["app", "define", "deliver", "guarded", "main", "runs", "trial"]
+__all__ = ["app", "define", "deliver", "guarded", "keep", "main", "runs", "trial"]

@@ -26,7 +26,8 @@ Engine = Annotated[
     typer.Option(
         help="What reads and writes the audit tables. delta-rs needs neither Spark nor Java, and"
         " leaves it to the next run to move what is confirmed into `delivered`."
-        "  [default: spark, or delta-rs where there is no Spark]"
+        "  [default: spark, or delta-rs where there is no Spark]",
+        envvar="SPARK_PROFILES_ENGINE",
     ),
 ]
 Folder = Annotated[

@@ -129,6 +129,18 @@ def audit_exists(audit: str) -> bool:
     return ("/" not in audit and not Path(audit).exists()) or stores.folder(audit).exists("runs")
 
 
+def require_audit(audit: str) -> None:
+    """Refuse a location without audit tables: a wrong folder must not become a new one.
+
+    Raises:
+        DefinitionError: nothing is there.
+    """
+    if not audit_exists(audit):
+        problem = Problem(audit, "no audit tables", "the folder given to build or run")
+        message = "There is nothing to tell"
+        raise DefinitionError(message, problem)
+
+
 def spark(engine: str) -> SparkSession:
     """The session of the platform, or a new one on this machine."""
     from spark_profiles import session  # noqa: PLC0415

@@ -137,7 +137,8 @@ class Faults:
         with self._lock:
             for one in self._armed:
                 fault = one.fault
-                if fault.kind not in kinds or fault.on not in ("any", on) or one.is_spent:
+                is_here = fault.kind in OF_EXECUTIONS or fault.on in ("any", on)
+                if fault.kind not in kinds or not is_here or one.is_spent:
                     continue
                 if one.spared < fault.after:
                     one.spared += 1

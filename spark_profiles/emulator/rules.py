@@ -66,9 +66,10 @@ def _known(compartment: str, behaviour: Behaviour) -> None:
 def profile_key(command: Json, behaviour: Behaviour) -> tuple[str, str]:
     """Compartment and account of the profile, from inside it; nothing is inherited."""
     profile = command.get("user_profile") or {}
-    compartment = str(profile.get("$compartment_id") or behaviour.default_compartment)
+    named, account = (profile.get(name) for name in ("$compartment_id", "$user_account_id"))
+    compartment = behaviour.default_compartment if named is None else str(named)
     _known(compartment, behaviour)
-    return compartment, str(profile.get("$user_account_id") or "")
+    return compartment, "" if account is None else str(account)
 
 
 def names_no_profile(command: Json) -> bool:

@@ -1,0 +1,198 @@
+"""What stands in each column of the audit tables, in words; `docs/audit.md` is made of it.
+
+`python -m spark_profiles.dictionary > docs/audit.md` writes it anew.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+
+from spark_profiles import schemas
+
+ONE_ROW = {
+    "leases": "One row is a definition: which process may run it, and until when.",
+    "runs": "One row is a run.",
+    "lines": "One row is a profile that differs from its delivery, and what a run does about it. It"
+    " is written before anything is sent: files are a pure function of it.",
+    "files": "One row is an import file, or a part of one, sent again to find failed lines.",
+    "property_stats": "One row is a property of the profile in a run, over all wanted profiles.",
+    "refused_rows": "One row is a source row that we refused.",
+    "rejected_lines": "One row is a line that the platform rejected.",
+    "delivered": "One row is a profile as the platform last confirmed it.",
+    "erasures": "One row is an erasure of persons. Its receipt names nobody.",
+    "versions": "One row is a migration of these tables.",
+}
+
+_RUN_ID = "The run: definition, day of as-of, and how many times by then."
+_NAME = "Name of the definition."
+_KEY = "Key of the user, as text: the key of the source named by `users`."
+_IDENTIFIER = "How the line names the user point: JSON of one identifier."
+_HASH = "SHA-256 of the payload."
+
+COLUMNS = {
+    "leases": {
+        "name": _NAME,
+        "owner": "Host, process and a random part of who holds the lease, or held it last.",
+        "until": "When it ends unless it is renewed; in the past: nobody holds it.",
+    },
+    "runs": {
+        "run_id": _RUN_ID,
+        "name": _NAME,
+        "status": "Where it stands, a word of the table of states.",
+        "as_of": "The instant at which all windows end.",
+        "definition_hash": "SHA-256 over all of the definition that decides the output.",
+        "definition": "The definition, as JSON.",
+        "library_version": "Version of this library.",
+        "engine": "The engine and its version.",
+        "output": "Folder of its import files.",
+        "sources": "Each source: where it lay, and its version where the format has one.",
+        "counts": "Where the rows of each source went; rows = used + refused + duplicate + orphan"
+        " + after_as_of. `newest`: newest instant of an accepted row; `users`: profiles whose first"
+        " source it is.",
+        "profiles": "Wanted profiles: one for each user.",
+        "new": "Profiles that were not delivered before.",
+        "changed": "Profiles that differ from their delivery.",
+        "gone": "Profiles to delete.",
+        "same": "Profiles that equal their delivery.",
+        "held": "Profiles that are not sent: rejected too often, or to be removed.",
+        "kept": "Profiles of users who are gone, but not for long enough to be deleted.",
+        "lines": "Lines to send: new + changed + gone.",
+        "files": "Import files.",
+        "bytes": "Bytes of all import files.",
+        "document_import_id": "The platform's id of the document import.",
+        "confirmed": "Lines that the platform took for certain.",
+        "rejected": "Lines that it rejected.",
+        "message": "What is to be said of it, in words.",
+        "tripped": "Names of the limits that it passed.",
+        "accepted": "Those of them that were accepted.",
+        "accepted_by": "Who accepted them.",
+        "accepted_why": "Why.",
+        "started_at": "When it was first recorded.",
+        "updated_at": "When this row was last written.",
+        "kind": "Null: from the sources; else `rollback` or `erasure`.",
+        "pruned_at": "When its lines were pruned; from then on it cannot be rolled back.",
+    },
+    "lines": {
+        "run_id": _RUN_ID,
+        "name": _NAME,
+        "profile_key": _KEY,
+        "change": "`new`, `changed`, `gone`, or not sent: `held`, `kept`.",
+        "operation": "`UPSERT` or `DELETE`; null where nothing is sent.",
+        "strategy": "`update_strategy` of an UPSERT.",
+        "identifier": _IDENTIFIER,
+        "payload": "The profile as JSON text, exactly as in the file; of a DELETE its `$` keys.",
+        "payload_hash": "SHA-256 of the payload; of a DELETE that of what was delivered.",
+        "bytes": "Bytes of the line with its end.",
+        "bucket": "Hash of the key, 0 to 16383: with it a file knows its lines.",
+        "delivered_hash": "SHA-256 of what was delivered before; null for a new profile.",
+        "properties": "Top-level properties in which a changed profile differs, sorted.",
+        "since": "As-of of the first run that missed the user; null unless gone.",
+    },
+    "files": {
+        "run_id": _RUN_ID,
+        "file": "Its path in the run's folder; `…#11-20` are lines 11 to 20 of it, sent again.",
+        "operation": "`UPSERT` or `DELETE`: a file has one.",
+        "lines": "Its lines, as sent.",
+        "bytes": "Its bytes, as sent.",
+        "sha256": "SHA-256 of its bytes, as sent.",
+        "first_bucket": "Its lines are those of the run and operation with this bucket …",
+        "last_bucket": "… up to this one.",
+        "status": "`written`, `sending`, `sent`, `confirmed`, `partial` or `failed`.",
+        "document_import_id": "The platform's id of the document import.",
+        "execution_id": "The platform's id of the execution.",
+        "total_success": "Lines taken, as the platform says.",
+        "total_failure": "Lines failed, as the platform says.",
+        "message": "What the platform says, or what became of the kept file.",
+        "attempts": "How often it was sent.",
+    },
+    "property_stats": {
+        "run_id": _RUN_ID,
+        "name": "Dotted path of the property.",
+        "profiles": "Profiles looked at.",
+        "known": "Those that have it.",
+        "mean": "Mean of a number.",
+        "deviation": "Standard deviation of a number.",
+    },
+    "refused_rows": {
+        "run_id": _RUN_ID,
+        "source": "Name of the source in the definition.",
+        "key": "Key of the user; null where the row has none, or was erased.",
+        "reasons": "All reasons, sorted: names of rules, and of ours such as `key_missing`.",
+        "row": "The row as it came, as JSON; null where it was erased.",
+    },
+    "rejected_lines": {
+        "run_id": _RUN_ID,
+        "name": _NAME,
+        "file": "File, or part of one.",
+        "line_number": "Line in it, counted from 1; null where the platform does not say.",
+        "profile_key": f"{_KEY} Null where only the error file speaks of it.",
+        "payload": "What was rejected.",
+        "payload_hash": _HASH,
+        "message": "What the platform says.",
+    },
+    "delivered": {
+        "name": _NAME,
+        "profile_key": _KEY,
+        "identifier": _IDENTIFIER,
+        "payload": "The profile as JSON text, as it was sent.",
+        "payload_hash": _HASH,
+        "run_id": "The run that delivered it.",
+    },
+    "erasures": {
+        "run_id": "The erasure: `erasure-` and its number.",
+        "status": "`requested`, `sent` (the DELETE is confirmed) or `erased`.",
+        "receipt": "Salted hashes of the identifiers, and counts of what was found, as JSON.",
+        "pending": "While it is not done: all names of the persons, as JSON; then null.",
+        "requested_at": "When it was recorded.",
+        "erased_at": "When the persons were gone from tables and kept files.",
+        "vacuumed_at": "When the files of former table versions were gone as well.",
+    },
+    "versions": {
+        "schema_version": "Version of the tables from then on.",
+        "library_version": "Version of this library that migrated them.",
+        "migrated_at": "When.",
+    },
+}
+
+# Columns with values of persons: an erasure looks at each, `explain` hides them unless asked.
+PERSONAL = {
+    "lines": ("profile_key", "identifier", "payload"),
+    "refused_rows": ("key", "row"),
+    "rejected_lines": ("profile_key", "payload", "message"),
+    "delivered": ("profile_key", "identifier", "payload"),
+    "erasures": ("pending",),
+    "files": ("message",),
+}
+
+
+def markdown() -> str:
+    """The page `docs/audit.md`."""
+    parts = [
+        "# Audit tables",
+        "Made by `python -m spark_profiles.dictionary`; do not edit it by hand.",
+        "Delta tables without features that need a new reader. Instants are UTC. Columns marked"
+        " **P** hold values of persons.",
+    ]
+    for table, columns in COLUMNS.items():
+        head = f"## {table}\n\n{ONE_ROW[table]} Partitioned by `{schemas.PARTITIONED_BY[table]}`."
+        types = dict(typed(table))
+        rows = [
+            f"| `{name}`{' **P**' if name in PERSONAL.get(table, ()) else ''}"
+            f" | {types[name].partition('<')[0]} | {text} |"
+            for name, text in columns.items()
+        ]
+        parts.append(
+            "\n".join([head, "", "| column | type | what it is |", "| --- | --- | --- |", *rows])
+        )
+    return "\n\n".join(parts) + "\n"
+
+
+def typed(table: str) -> list[tuple[str, str]]:
+    """Name and type of each column of a table."""
+    parts = re.split(r",(?![^<]*>)", schemas.TABLES[table])
+    return [(name, to) for name, _, to in (part.strip().partition(" ") for part in parts)]
+
+
+if __name__ == "__main__":
+    sys.stdout.write(markdown())

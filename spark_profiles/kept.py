@@ -1,0 +1,99 @@
+"""EDGE. Import files that are still kept, written again without some of their lines."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from spark_profiles.files import MANIFEST
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from spark_profiles.stores import Folder
+
+_BATCH = 1 << 20
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """One import file as it is now; without lines left it is not there any more."""
+
+    path: str
+    lines: int
+    bytes: int
+    sha256: str
+
+
+@dataclass
+class _Without:
+    """A stream of lines without some, measured as it passes."""
+
+    unwanted: Collection[bytes]
+    lines: int = 0
+    size: int = 0
+    digest: Any = field(default_factory=hashlib.sha256)
+
+    def chunks(self, folder: Folder, path: str) -> Iterator[bytes]:
+        batch: list[bytes] = []
+        size = 0
+        with folder.open(path) as stream:
+            for line in _lines(stream):
+                if line.rstrip(b"\n") in self.unwanted:
+                    continue
+                self.lines += 1
+                self.size += len(line)
+                self.digest.update(line)
+                batch.append(line)
+                size += len(line)
+                if size >= _BATCH:
+                    yield b"".join(batch)
+                    batch, size = [], 0
+        yield b"".join(batch)
+
+
+def _lines(stream: Any) -> Iterator[bytes]:
+    """The lines with their ends, whatever the chunks in which the store gives them."""
+    rest = b""
+    while chunk := stream.read(_BATCH):
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            yield line + b"\n"
+    if rest:
+        yield rest
+
+
+def without(folder: Folder, paths: Sequence[str], unwanted: Collection[bytes]) -> list[Rewritten]:
+    """Write these files again without the unwanted lines, then the manifest; safe to repeat.
+
+    A file whose last line goes is removed. Files that are not there are left out.
+
+    Args:
+        folder: of the run.
+        paths: of the files, below the folder.
+        unwanted: whole lines without their ends.
+    """
+    done = []
+    for path in paths:
+        if not folder.exists(path):
+            continue
+        kept = _Without(unwanted)
+        folder.replace(path, kept.chunks(folder, path))
+        if kept.lines == 0:
+            folder.remove_file(path)
+        done.append(Rewritten(path, kept.lines, kept.size, kept.digest.hexdigest()))
+    if done and folder.exists(MANIFEST):
+        _correct_manifest(folder, {file.path: file for file in done})
+    return done
+
+
+def _correct_manifest(folder: Folder, rewritten: dict[str, Rewritten]) -> None:
+    content = json.loads(b"".join(folder.chunks(MANIFEST)))
+    for entry in content["files"]:
+        if entry["path"] in rewritten:
+            now = rewritten[entry["path"]]
+            entry.update(lines=now.lines, bytes=now.bytes, sha256=now.sha256)
+    content["files"] = [entry for entry in content["files"] if entry["lines"]]
+    folder.write(MANIFEST, json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")

@@ -1,0 +1,85 @@
+"""EDGE. Audit tables written by an older version of this library -> the tables of this one.
+
+Columns are only ever added, at any depth, and are null in older rows. So older rows are read as
+they are, and a table that was migrated half-way is migrated again.
+
+    1    the first tables
+    2    what limits, retention and rejected lines need, by name: kind and age of runs, erasures
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import types as T
+
+from spark_profiles import schemas
+from spark_profiles.errors import DefinitionError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from spark_profiles.audit import Audit
+
+VERSION = 2
+"""Of the tables as `schemas` describes them; raised with every column that is added."""
+_FIRST = 1
+
+
+def migrate(audit: Audit, *, library_version: str) -> list[str]:
+    """Bring the tables to this version, and record it; returns the tables that were changed.
+
+    Tables that are already of this version cost one look at `versions`.
+
+    Raises:
+        DefinitionError: a newer version of this library wrote the tables.
+    """
+    found = recorded(audit)
+    if found > VERSION:
+        problem = Problem(
+            audit.location,
+            f"tables of schema version {found}",
+            f"at most {VERSION}",
+            "use the version of this library that wrote them, or a newer one",
+        )
+        message = "The audit tables are newer than this library; nothing was done"
+        raise DefinitionError(message, problem)
+    if found == VERSION:
+        return []
+    changed = [table for table in schemas.TABLES if _add_columns(audit, table)]
+    append(audit, "versions", [(VERSION, library_version, audit.now())])
+    return changed
+
+
+def recorded(audit: Audit) -> int:
+    """The version on record; tables without any are of the first."""
+    rows = audit.read("versions").select("schema_version").collect()
+    return max((row["schema_version"] for row in rows), default=_FIRST)
+
+
+def append(audit: Audit, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Add rows to a table; columns that it lacks are added with them, and null in older rows."""
+    new = audit.spark.createDataFrame(list(rows), schemas.TABLES[table]).write.format("delta")
+    writer = new.mode("append").option("mergeSchema", "true")
+    if audit.is_path:
+        writer.save(f"{audit.location}/{table}")
+    else:
+        writer.saveAsTable(f"{audit.location}.{table}")
+
+
+def _add_columns(audit: Audit, table: str) -> bool:
+    """Add what the table lacks; whether it lacked anything."""
+    wanted = audit.spark.createDataFrame([], schemas.TABLES[table]).schema
+    if _has(audit.read(table).schema, wanted):
+        return False
+    append(audit, table, [])  # an append of nothing, which merges the schemas
+    return True
+
+
+def _has(found: T.DataType, wanted: T.DataType) -> bool:
+    if isinstance(wanted, T.ArrayType) and isinstance(found, T.ArrayType):
+        return _has(found.elementType, wanted.elementType)
+    if isinstance(wanted, T.StructType) and isinstance(found, T.StructType):
+        names = found.fieldNames()
+        return all(f.name in names and _has(found[f.name].dataType, f.dataType) for f in wanted)
+    return True
