@@ -92,7 +92,8 @@ def normal(text: str) -> str:
         tokens = _tokens(text)
     except SqlglotError:
         return text
-    return repr([(kind, word) for kind, word in tokens])
+    # Of kinds only those that tell text from names: others are sqlglot's own and may be renamed.
+    return repr([(kind if kind in _QUOTED else "", word) for kind, word in tokens])
 
 
 def same(one: str, other: str) -> bool:

@@ -37,7 +37,8 @@ def counts_of(planned: Plan) -> dict[str, dict[str, int]]:
 
 def test_a_source_without_rows_is_counted(spark: SparkSession) -> None:
     planned = plan(spark, shop.customers(spark), shop.purchases(spark))
-    nothing = dict.fromkeys(["rows", "used", "refused", "duplicate", "orphan", "after_as_of"], 0)
+    parts = ["rows", "used", "refused", "duplicate", "orphan", "after_as_of", "users"]
+    nothing = dict.fromkeys(parts, 0)
     assert counts_of(planned) == {"customers": nothing, "purchases": nothing}
 
 
