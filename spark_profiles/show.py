@@ -176,6 +176,16 @@ def upkeep(done: Upkeep, *, as_json: bool) -> None:
     _table(rows)
 
 
+def rows(found: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Print rows with the same names, as a table."""
+    if as_json:
+        _results.print(json.dumps(found), markup=False, soft_wrap=True)
+    elif found:
+        _table(found)
+    else:
+        _results.print("Nothing.", markup=False)
+
+
 def _table(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print rows with the same names: text to the left, numbers to the right."""
     table = Table(box=None, pad_edge=False)

@@ -137,6 +137,7 @@ ALLOWED = {
     "jdk": set(),
     "history": {"audit", "schemas", "attribution", "upload"},
     "removal": {"audit"},
+    "views": {"audit", "history"},
     "explain": {"audit", "history", "persons", "errors"},
     "dictionary": {"schemas"},
     "migrations": {"audit", "schemas", "errors"},

@@ -9,7 +9,7 @@ import pytest
 import shop
 from test_run import PEOPLE, Shop
 
-from spark_profiles import explain, run, why
+from spark_profiles import explain, run, views, why
 from spark_profiles.emulator import server
 from spark_profiles.errors import DefinitionError, UnconfirmedError
 from spark_profiles.guard import Acceptance
@@ -29,6 +29,7 @@ BOUGHT = [
     {"purchase_id": 3, **C3, "purchased_at": shop.at("2026-04-02"), "amount": "9.00"},
     {"purchase_id": 4, "customer_id": "c3", "amount": "ten"},
     {"purchase_id": 5, "customer_id": "c4", "amount": "1.00"},
+    {"purchase_id": 6, "customer_id": "c4", "amount": "two"},
 ]  # fmt: skip
 
 
@@ -84,6 +85,15 @@ def test_the_whole_story_of_one_person(a_shop: Shop) -> None:  # noqa: PLR0915  
     with pytest.raises(DefinitionError, match="nobody of that name") as unknown:
         explain.explain(audit, "ada@private.example")
     assert "ada@" not in str(unknown.value)
+
+    failed = {tuple(row)[1:] for row in views.failures(audit, "shop").collect()}
+    assert ("refused row", "purchases", "amount_not_decimal(10,2)", 2) in failed
+    assert ("tripped limit", None, "refused:purchases", 1) in failed
+    assert any(what == "rejected line" for what, *_ in failed)
+    latest = {row["profile_key"]: row["run_id"] for row in views.latest(audit, "shop").collect()}
+    assert latest == {person["customer_id"]: first.run_id for person in PEOPLE}
+    lines = views.history(audit, "shop").where("profile_key = 'c3'").orderBy("run_number")
+    assert [row["is_confirmed"] for row in lines.collect()] == [True, False]
 
     given = tables(a_shop, PEOPLE)
     reason = why.why(a_shop.spark, first, "c3", "purchases.amount", data=".", tables=given)

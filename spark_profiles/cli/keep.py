@@ -221,3 +221,22 @@ def explain(
             )
             one["why"] = why.told(reason, show_values=show_values)
     show.accounts(told, as_json=as_json)
+
+
+@app.command()
+def failures(
+    name: Annotated[
+        str | None, typer.Argument(help="Name of the definition; without: all.")
+    ] = None,
+    audit: options.AuditAt = "audit",
+    engine: options.Engine = "spark",
+    *,
+    as_json: options.AsJson = False,
+) -> None:
+    """Count what did not go through, by run and reason: refused rows, rejected lines, limits."""
+    from spark_profiles import views  # noqa: PLC0415
+
+    options.require_audit(audit)
+    tables = options.job("", audit, lambda _: None, engine).tables()
+    rows = [row.asDict() for row in views.failures(tables, name).collect()]
+    show.rows(rows, as_json=as_json)
