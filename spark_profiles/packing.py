@@ -40,7 +40,7 @@ class Grain:
 
 Pack = list[Grain]
 NO_LIMIT = 1 << 62
-_MOST_SEARCHED = 120
+_MOST_SEARCHED = 400
 """Grains; of more than these, largest first is close enough to the fewest."""
 _STEPS = 20_000
 
