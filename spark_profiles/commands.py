@@ -52,7 +52,7 @@ def lines(changed: DataFrame, delivery: Delivery = Delivery()) -> DataFrame:  # 
         "profile_key",
         "change",
         F.when(is_gone, DELETE).when(is_sent, UPSERT).alias("operation"),
-        F.when(~is_gone & is_sent, delivery.whole).alias("strategy"),
+        F.when(~is_gone & is_sent, delivery.strategy).alias("strategy"),
         "identifier",
         F.when(is_gone, _profile_keys()).otherwise(F.col("payload")).alias("payload"),
         "payload_hash",

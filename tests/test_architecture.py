@@ -107,7 +107,6 @@ ALLOWED = {
         "errors",
     },
     "verify": {"contract", "digests", "manifest", "progress", "stores", "errors"},
-    "leases": {"audit", "errors"},
     "statements": set(),
     "audit": {"places", "statements", "schemas", "states", "guard", "slices"},
     "leases": {"errors"},
