@@ -14,10 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from pyspark.sql import Window
 from pyspark.sql import functions as F
 
-from spark_profiles import guard, schemas, statements, states
+from spark_profiles import guard, places, schemas, statements, states
 from spark_profiles.guard import SourceCounts
 from spark_profiles.states import RunStatus
 
@@ -55,6 +54,9 @@ class Run:
     kept: int | None = None
     """Profiles of users who are gone, but not yet for long enough."""
     lines: int | None = None
+    """Lines in files: without the refused ones."""
+    refused_lines: int | None = None
+    """Lines that alone are longer than a file may be; they stand in `refused_rows`."""
     files: int | None = None
     bytes: int | None = None
     document_import_id: str | None = None
@@ -219,27 +221,13 @@ class Audit:
     def placed(self, run_id: str) -> DataFrame:
         """The lines of a run that lie in files: all columns of `lines`, and file."""
         whole = self.of_run("files", run_id).where(~F.col("file").contains("#"))
-        ranges = whole.select("file", "operation", "first_bucket", "last_bucket")
-        is_inside = (
-            (F.col("l.operation") == F.col("f.operation"))
-            & (F.col("l.bucket") >= F.col("f.first_bucket"))
-            & (F.col("l.bucket") <= F.col("f.last_bucket"))
-        )
-        lines = self.of_run("lines", run_id).alias("l")
-        # Ranges do not overlap, so each line meets one file.
-        return lines.join(F.broadcast(ranges).alias("f"), on=is_inside, how="inner").select(
-            "l.*", "f.file"
-        )
+        files = whole.select("file", "operation", "ranges")
+        return places.placed(self.of_run("lines", run_id), files)
 
     def _numbered(self, run_id: str, parts: Sequence[Slice]) -> DataFrame:
         """The lines that lie in these parts: all of `placed`, and line_number."""
-        of_file = Window.partitionBy("file").orderBy("profile_key")
         files = sorted({part.file for part in parts})
-        numbered = (
-            self.placed(run_id)
-            .where(F.col("file").isin(*files))
-            .withColumn("line_number", F.row_number().over(of_file).cast("bigint"))
-        )
+        numbered = places.numbered(self.placed(run_id).where(F.col("file").isin(*files)))
         wanted = self.spark.createDataFrame(
             [(part.file, part.first, part.last) for part in parts],
             "part_of string, first bigint, last bigint",

@@ -6,23 +6,12 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from spark_profiles.schemas import (
-    DELETE,
-    FORCE_REPLACE,
-    GONE,
-    HELD,
-    KEPT,
-    SAME,
-    UPSERT,
-)
+from spark_profiles import places
+from spark_profiles.delivery import MEMBERS, Delivery
+from spark_profiles.schemas import DELETE, GONE, HELD, KEPT, SAME, UPSERT
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
-
-
-BUCKETS = 16_384
-"""Lines are dealt by the hash of their key into so many buckets, the grains of which files are
-packed: small enough to fill files to within a fraction of a percent, few enough for a driver."""
 
 
 def payloads(profiles: DataFrame) -> DataFrame:
@@ -44,15 +33,16 @@ def payloads(profiles: DataFrame) -> DataFrame:
     return texts.withColumn("payload_hash", F.sha2("payload", 256))
 
 
-def lines(changed: DataFrame) -> DataFrame:
+def lines(changed: DataFrame, delivery: Delivery = Delivery()) -> DataFrame:  # noqa: B008  frozen
     """What to do about each profile that differs from its delivery; one row is a line.
 
     Args:
         changed: the rows of `changes.between`.
+        delivery: the strategy of the lines that carry a profile.
 
     Returns:
         profile_key, change, operation, strategy, identifier, payload, payload_hash, bytes (of
-        the line with its end), bucket, delivered_hash, properties (top-level names in which a
+        the line with its end), place, delivered_hash, properties (top-level names in which a
         changed profile differs) and since. A delete names its profile by the two `$` keys only.
         Where nothing is sent (held, kept) operation, strategy and bytes are null.
     """
@@ -62,11 +52,11 @@ def lines(changed: DataFrame) -> DataFrame:
         "profile_key",
         "change",
         F.when(is_gone, DELETE).when(is_sent, UPSERT).alias("operation"),
-        F.when(~is_gone & is_sent, FORCE_REPLACE).alias("strategy"),
+        F.when(~is_gone & is_sent, delivery.strategy).alias("strategy"),
         "identifier",
         F.when(is_gone, _profile_keys()).otherwise(F.col("payload")).alias("payload"),
         "payload_hash",
-        F.pmod(F.xxhash64("profile_key"), F.lit(BUCKETS)).cast("int").alias("bucket"),
+        places.of(F.col("profile_key")).alias("place"),
         "delivered_hash",
         "properties",
         "since",
@@ -80,15 +70,16 @@ def text() -> Column:
     The identifier comes first, as in the documented examples; both JSON texts are copied as
     they were recorded, so that the line is a pure function of the recorded row.
     """
-    members = F.expr("substring(identifier, 2, length(identifier) - 2)")
+    identifier = F.expr("substring(identifier, 2, length(identifier) - 2)")
+    strategy = F.lit("")
+    for name, members in MEMBERS.items():
+        strategy = F.when(F.col("strategy") == name, f",{members}").otherwise(strategy)
     return F.concat(
         F.lit('{"operation":"'),
         F.col("operation"),
         F.lit('",'),
-        members,
-        F.coalesce(
-            F.concat(F.lit(',"update_strategy":"'), F.col("strategy"), F.lit('"')), F.lit("")
-        ),
+        identifier,
+        strategy,
         F.lit(',"user_profile":'),
         F.col("payload"),
         F.lit("}"),

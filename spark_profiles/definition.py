@@ -19,6 +19,7 @@ from pydantic import (
 )
 from typing_extensions import TypeAliasType
 
+from spark_profiles.delivery import Delivery
 from spark_profiles.language import (
     FORM,
     Expression,
@@ -184,6 +185,8 @@ class Definition(Model):
     ]
     """How a line names its user point; of a list, for each user the first that has a value."""
     profile_keys: ProfileKeys = ProfileKeys()
+    delivery: Delivery = Delivery()
+    """How the platform is to take a profile."""
     sources: dict[Name, Source]
     """The raw tables by the names that they have here."""
     users: Annotated[

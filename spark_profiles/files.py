@@ -1,191 +1,146 @@
-"""EDGE. Recorded lines -> import files of bounded bytes, verified, and their manifest.
+"""EDGE. Planned files -> files on a store, verified, and their manifest.
 
-Spark writes the text, without a Python worker. Which line lies in which file follows from the
-recorded lines alone: buckets of the key's hash are packed in order into files up to the limit.
+Spark writes the text, without a Python worker. All is made in a hidden folder; nobody sees a file
+before every file and the manifest are there (on an object store: before every file is there).
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from spark_profiles import commands
-from spark_profiles.errors import IntegrityError, Problem, SourceError
-from spark_profiles.schemas import UPSERT
+from spark_profiles import commands, fileplan, manifest, places
+from spark_profiles.digests import Content
+from spark_profiles.errors import (
+    DefinitionError,
+    IntegrityError,
+    PlatformError,
+    Problem,
+    SparkProfilesError,
+)
+from spark_profiles.manifest import ManifestFile
+from spark_profiles.schemas import DELETE, UPSERT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from pyspark.sql import DataFrame, SparkSession
 
+    from spark_profiles.fileplan import ImportFile, Plan
+    from spark_profiles.manifest import Manifest
     from spark_profiles.stores import Folder
 
-MAX_BYTES = 95_000_000
-MANIFEST = "manifest.json"
-_STAGING = "_staging"
-
-
-@dataclass(frozen=True)
-class Grain:
-    """The lines of one operation in one bucket: never parted."""
-
-    operation: str
-    bucket: int
-    lines: int
-    bytes: int
-    longest: int
-    """Bytes of the longest line."""
-
-
-@dataclass(frozen=True)
-class ImportFile:
-    """One import file: what is planned, and after writing its SHA-256 (until then empty)."""
-
-    path: str
-    operation: str
-    lines: int
-    bytes: int
-    first_bucket: int
-    last_bucket: int
-    sha256: str = ""
-
-
-def plan(grains: Iterable[Grain], *, max_bytes: int) -> list[ImportFile]:
-    """Files of at most `max_bytes`, each of consecutive buckets of one operation.
-
-    Raises:
-        SourceError: a line or a bucket alone is over the limit.
-    """
-    _refuse_long_lines(grains := list(grains), max_bytes)
-    packs: list[list[Grain]] = []
-    for grain in sorted(grains, key=lambda g: (g.operation != UPSERT, g.bucket)):
-        if grain.bytes > max_bytes:
-            problem = Problem(
-                f"bucket {grain.bucket} of {grain.operation}",
-                f"{grain.lines} lines of {grain.bytes:,} bytes together",
-                f"at most {max_bytes:,} bytes a file",
-                "raise the limit of bytes a file",
-            )
-            message = "Lines do not fit into a file; no file was written"
-            raise SourceError(message, problem)
-        last = packs[-1] if packs else []
-        fits = sum(g.bytes for g in last) + grain.bytes <= max_bytes
-        if last and last[0].operation == grain.operation and fits:
-            last.append(grain)
-        else:
-            packs.append([grain])
-    return [_file(pack, packs) for pack in packs]
-
-
-def _refuse_long_lines(grains: Sequence[Grain], max_bytes: int) -> None:
-    over = [grain for grain in grains if grain.longest > max_bytes]
-    if over:
-        problem = Problem(
-            "lines",
-            f"a line of {max(grain.longest for grain in over):,} bytes",
-            f"at most {max_bytes:,} bytes",
-            "shorten the profile: fewer records, or fewer properties",
-        )
-        message = "A line alone is longer than a file may be; no file was written"
-        raise SourceError(message, problem)
-
-
-def _file(pack: list[Grain], packs: list[list[Grain]]) -> ImportFile:
-    operation = pack[0].operation
-    alike = [other for other in packs if other[0].operation == operation]
-    number = next(n for n, other in enumerate(alike, start=1) if other is pack)
-    return ImportFile(
-        path=f"operation={operation}/profiles-{number:05d}-of-{len(alike):05d}.ndjson",
-        operation=operation,
-        lines=sum(g.lines for g in pack),
-        bytes=sum(g.bytes for g in pack),
-        first_bucket=pack[0].bucket,
-        last_bucket=pack[-1].bucket,
-    )
-
-
-def grains(lines: DataFrame) -> list[Grain]:
-    """What lies in each bucket; reads two columns of the recorded lines."""
-    rows = (
-        lines.groupBy("operation", "bucket")
-        .agg(
-            F.count("*").alias("lines"),
-            F.sum("bytes").alias("bytes"),
-            F.max("bytes").alias("longest"),
-        )
-        .collect()
-    )
-    return [Grain(r["operation"], r["bucket"], r["lines"], r["bytes"], r["longest"]) for r in rows]
+MANIFEST = manifest.NAME
+_STAGED = "_spark"
+_AT_ONCE = 8
 
 
 def write(
-    spark: SparkSession, lines: DataFrame, planned: Sequence[ImportFile], folder: Folder
-) -> list[ImportFile]:
-    """Write the planned files into `folder` and verify each; returns them with their SHA-256.
+    spark: SparkSession, lines: DataFrame, planned: Plan, folder: Folder, about: Manifest
+) -> tuple[ImportFile, ...]:
+    """Write the planned files and the manifest into `folder`, verified; returns the files.
 
-    What an earlier attempt left in the folder is removed first. Nothing counts as written before
-    the manifest lies there: see `write_manifest`.
+    They are made beside it, in a hidden folder that an earlier attempt may have left, and appear
+    at once. After any failure there is no manifest, and what was made is removed.
+
+    Args:
+        spark: the session that writes.
+        lines: the recorded lines of the run.
+        planned: which files there are to be.
+        folder: must not be there yet.
+        about: the manifest but for its files, limits and compression.
 
     Raises:
+        DefinitionError: the folder holds other files.
         IntegrityError: bytes or lines on the store are not as planned.
+        PlatformError: the store does not take the files.
     """
-    folder.remove()
-    if not planned:
-        return []
-    _write_text(spark, lines, planned, folder)
-    written = [_settle(folder, number, file) for number, file in enumerate(planned)]
-    folder.remove(_STAGING)
-    return written
+    discard(folder, only_unfinished=True)
+    _refuse_taken(folder)
+    hidden = folder.hidden_sibling()
+    try:
+        if planned.files:
+            _write_text(spark, lines, planned, hidden.within(_STAGED))
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            numbers = range(len(planned.files))
+            written = list(pool.map(lambda number: _verified(hidden, number, planned), numbers))
+        files = tuple(file for file, _ in written)
+        _publish(hidden, folder, written, about.model_copy(update=_facts(planned, files, lines)))
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            discard(folder, only_unfinished=True)
+        if isinstance(error, SparkProfilesError) or not isinstance(error, Exception):
+            raise
+        raise _not_written(folder, error) from error
+    return files
 
 
-def _write_text(
-    spark: SparkSession, lines: DataFrame, planned: Sequence[ImportFile], folder: Folder
-) -> None:
-    ranges = [(f.operation, f.first_bucket, f.last_bucket, n) for n, f in enumerate(planned)]
+def discard(folder: Folder, *, only_unfinished: bool = False) -> None:
+    """Remove the files of a run, and what an attempt to write them left behind."""
+    folder.hidden_sibling().remove()
+    if not only_unfinished:
+        folder.remove()
+    elif folder.is_object_store and not folder.exists(MANIFEST):
+        for operation in (UPSERT, DELETE):
+            folder.remove(f"operation={operation}")
+
+
+def _refuse_taken(folder: Folder) -> None:
+    if folder.files(hidden=True):
+        problem = Problem(
+            folder.location, "holds files", "a new folder", "choose another folder for the output"
+        )
+        message = "The folder of the run is taken; nothing was written"
+        raise DefinitionError(message, problem)
+
+
+def _write_text(spark: SparkSession, lines: DataFrame, planned: Plan, folder: Folder) -> None:
     files = spark.createDataFrame(
-        ranges, "operation string, first_bucket int, last_bucket int, file int"
+        [(file.operation, file.ranges, number) for number, file in enumerate(planned.files)],
+        "operation string, ranges string, file int",
     )
-    # Ranges do not overlap, so each line meets one file.
-    is_inside = (
-        (F.col("l.operation") == F.col("f.operation"))
-        & (F.col("l.bucket") >= F.col("f.first_bucket"))
-        & (F.col("l.bucket") <= F.col("f.last_bucket"))
-    )
-    joined = lines.alias("l").join(F.broadcast(files).alias("f"), on=is_inside, how="inner")
-    text = joined.select(
-        "f.file", "l.profile_key", "l.operation", "l.strategy", "l.identifier", "l.payload"
-    ).select("file", "profile_key", commands.text().alias("value"))
+    text = places.placed(lines, files).select("file", "profile_key", commands.text().alias("value"))
     # A file lies whole in one partition; the order begins with it, or the writer would re-sort.
     (
-        text.repartition(len(planned), F.col("file"))
+        text.repartition(len(planned.files), F.col("file"))
         .sortWithinPartitions("file", "profile_key")
         .select("value", "file")
         .write.partitionBy("file")
-        .option("compression", "none")
+        .option("compression", planned.compression)
+        .option("lineSep", "\n")
         .mode("error")
-        .text(folder.within(_STAGING).location)
+        .text(folder.location)
     )
 
 
-def _settle(folder: Folder, number: int, file: ImportFile) -> ImportFile:
-    """Verify one written file and give it its name."""
-    parts = folder.files(f"{_STAGING}/file={number}")
+def _verified(hidden: Folder, number: int, planned: Plan) -> tuple[ImportFile, str]:
+    """One file as it was written, with its hashes, and where it lies.
+
+    Raises:
+        IntegrityError: it is not as planned.
+    """
+    file = planned.files[number]
+    parts = hidden.files(f"{_STAGED}/file={number}")
     if len(parts) != 1:
         raise _differs(file, f"{len(parts)} parts", "1 part")
-    digest, size, ends = hashlib.sha256(), 0, 0
-    for chunk in folder.chunks(parts[0]):
-        digest.update(chunk)
-        size += len(chunk)
-        ends += chunk.count(b"\n")
-    if (size, ends) != (file.bytes, file.lines):
-        found, expected = f"{ends} lines, {size} bytes", f"{file.lines} lines, {file.bytes} bytes"
-        raise _differs(file, found, expected)
-    folder.move(parts[0], file.path)
-    return ImportFile(**{**asdict(file), "sha256": digest.hexdigest()})
+    content = Content(hidden.chunks(parts[0]), is_gzip=planned.compression == "gzip")
+    content.read()
+    lines, stored = content.lines, content.stored
+    if (lines.size, lines.ends, lines.last) != (file.bytes, file.lines, b"\n"):
+        expected = f"{file.lines} lines, {file.bytes} bytes"
+        raise _differs(file, f"{lines.ends} lines, {lines.size} bytes", expected)
+    written = replace(
+        file,
+        bytes=stored.size,
+        sha256=stored.sha256,
+        content_bytes=lines.size,
+        content_sha256=lines.sha256,
+    )
+    return written, parts[0]
 
 
 def _differs(file: ImportFile, found: str, expected: str) -> IntegrityError:
@@ -193,11 +148,57 @@ def _differs(file: ImportFile, found: str, expected: str) -> IntegrityError:
     return IntegrityError(message, Problem(file.path, found, expected, "run again"))
 
 
-def write_manifest(folder: Folder, files: Sequence[ImportFile], facts: dict[str, Any]) -> None:
-    """Write `manifest.json`, last: with it the files count as written."""
-    listed = [
-        {key: getattr(f, key) for key in ("path", "operation", "lines", "bytes", "sha256")}
-        for f in files
-    ]
-    content = {"manifest_version": 1, **facts, "files": listed}
-    folder.write(MANIFEST, json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
+def _facts(planned: Plan, files: Sequence[ImportFile], lines: DataFrame) -> dict[str, object]:
+    """What only the writer knows of a manifest."""
+    return {
+        "compression": planned.compression,
+        "max_bytes": planned.limits.bytes,
+        "max_lines": planned.limits.lines,
+        "ordered_by": fileplan.ordered_by(lines) if files else None,
+        "files": tuple(
+            ManifestFile(**{name: getattr(file, name) for name in ManifestFile.model_fields})
+            for file in files
+        ),
+    }
+
+
+def _publish(
+    hidden: Folder, folder: Folder, files: Sequence[tuple[ImportFile, str]], whole: Manifest
+) -> None:
+    """Give the files their names, write the manifest, and let all appear.
+
+    A folder is renamed in one step; on an object store each object appears whole, copied inside
+    the store, and the manifest after all of them.
+    """
+    target = folder if folder.is_object_store else hidden
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        list(pool.map(lambda item: hidden.move(item[1], target, item[0].path), files))
+    hidden.remove(_STAGED)
+    target.write(MANIFEST, whole.text())
+    if folder.is_object_store:
+        hidden.remove()
+    else:
+        hidden.become(folder)
+
+
+_REASONS = (
+    ("No space left", "no space left"),
+    ("Disk quota exceeded", "the quota is used up"),
+    ("File too large", "a file larger than the system allows"),
+    ("Read-only file system", "the store is read-only"),
+    ("Permission denied", "no permission to write"),
+    ("ACCESS_DENIED", "no permission to write"),
+    ("AccessDenied", "no permission to write"),
+    ("NoSuchBucket", "the bucket does not exist"),
+    ("NO_SUCH_BUCKET", "the bucket does not exist"),
+)
+
+
+def _not_written(folder: Folder, error: Exception) -> PlatformError:
+    text = str(error)
+    reason = next((words for sign, words in _REASONS if sign in text), type(error).__name__)
+    problem = Problem(
+        folder.location, reason, "a store that takes the files", "mend the store, then run again"
+    )
+    message = "The import files could not be written; there is no manifest"
+    return PlatformError(message, problem)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
+from spark_profiles import places
 from spark_profiles.attribution import Evidence
 from spark_profiles.schemas import NEW, UPSERT
 from spark_profiles.upload import FileRecord, FileStatus
@@ -31,21 +32,14 @@ def sent(audit: Audit, runs: Sequence[Run]) -> DataFrame:
         [(run.run_id, number) for number, run in enumerate(runs)], "run_id string, run_number int"
     )
     lines = audit.read("lines").where(F.col("operation").isNotNull())
-    lines = lines.join(F.broadcast(numbers), on="run_id", how="inner").alias("l")
-    is_inside = (
-        (F.col("l.run_id") == F.col("f.run_id"))
-        & (F.col("l.operation") == F.col("f.operation"))
-        & (F.col("l.bucket") >= F.col("f.first_bucket"))
-        & (F.col("l.bucket") <= F.col("f.last_bucket"))
-    )
-    placed = lines.join(F.broadcast(_files(audit)).alias("f"), on=is_inside, how="left")
+    lines = lines.join(F.broadcast(numbers), on="run_id", how="inner")
+    told = places.placed(lines, _files(audit), on=("run_id", "operation"), how="left")
     rejected = (
         audit.read("rejected_lines")
         .where(F.col("profile_key").isNotNull())
         .select("run_id", "profile_key", F.lit(True).alias("is_rejected"))
         .distinct()
     )
-    told = placed.select("l.*", "f.file", "f.file_status", "f.is_certain")
     is_confirmed = F.coalesce("is_certain", F.lit(False)) & F.col("is_rejected").isNull()
     return (
         told.join(rejected, on=["run_id", "profile_key"], how="left")
@@ -67,8 +61,7 @@ def _files(audit: Audit) -> DataFrame:
         (
             row["run_id"],
             row["operation"],
-            row["first_bucket"],
-            row["last_bucket"],
+            row["ranges"],
             row["file"],
             row["status"],
             (run_id, row["file"]) in certain,
@@ -77,7 +70,7 @@ def _files(audit: Audit) -> DataFrame:
         for row in rows
         if "#" not in row["file"]
     ]
-    columns = "run_id string, operation string, first_bucket int, last_bucket int, file string"
+    columns = "run_id string, operation string, ranges string, file string"
     return audit.spark.createDataFrame(found, f"{columns}, file_status string, is_certain boolean")
 
 

@@ -95,5 +95,6 @@ def _correct_manifest(folder: Folder, rewritten: dict[str, Rewritten]) -> None:
         if entry["path"] in rewritten:
             now = rewritten[entry["path"]]
             entry.update(lines=now.lines, bytes=now.bytes, sha256=now.sha256)
+            entry.update(content_bytes=now.bytes, content_sha256=now.sha256)
     content["files"] = [entry for entry in content["files"] if entry["lines"]]
     folder.write(MANIFEST, json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")

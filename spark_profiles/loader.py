@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from spark_profiles import consistency, documents
 from spark_profiles.definition import MODELS, Definition, Identifier, ProfileKeys, kind
+from spark_profiles.delivery import Delivery
 from spark_profiles.errors import DefinitionError, Problem
 from spark_profiles.language import Place, nearest, nearest_name
 from spark_profiles.source import Rule, Source
@@ -222,6 +223,7 @@ def _members(location: tuple[Any, ...]) -> list[str]:
     heads: dict[str, type[BaseModel]] = {
         "identifier": Identifier,
         "profile_keys": ProfileKeys,
+        "delivery": Delivery,
         "sources": Source,
     }
     if len(location) > 1:

@@ -5,6 +5,7 @@ they are, and a table that was migrated half-way is migrated again.
 
     1    the first tables
     2    what limits, retention and rejected lines need, by name: kind and age of runs, erasures
+    3    the place of a line and the ranges of a file; of older runs no file is known for a line
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from spark_profiles.audit import Audit
 
-VERSION = 2
+VERSION = 3
 """Of the tables as `schemas` describes them; raised with every column that is added."""
 _FIRST = 1
 

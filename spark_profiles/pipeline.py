@@ -110,7 +110,7 @@ def plan(
         profiles=assembled.withColumnRenamed("sp_key", "profile_key").drop("payload"),
         wanted=wanted,
         changes=changed,
-        lines=commands.lines(changed),
+        lines=commands.lines(changed, definition.delivery),
         refused=_refused(judged, definition, spine),
         warnings=conform.warnings(list(judged.values())),
         counts=conform.counts(list(judged.values()), spine, definition.spine),

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from spark_profiles import guard, schemas, session, stats
+from spark_profiles import fileplan, guard, schemas, session, stats
 from spark_profiles.audit import Run
 from spark_profiles.errors import IntegrityError, Problem
 from spark_profiles.progress import Event
@@ -35,6 +35,7 @@ def record(
     history: Sequence[Run],
     *,
     output: str,
+    max_bytes: int,
     now: Callable[[], datetime],
     listener: Listener,
 ) -> Run:
@@ -63,10 +64,11 @@ def record(
     listener(Event("record", "computing profiles and recording the lines"))
     audit.put("lines", run_id, plan.lines.withColumn("name", F.lit(definition.name)))
     listener(Event("count", "counting rows, keeping refused ones"))
-    audit.put("refused_rows", run_id, plan.refused)
+    too_long = fileplan.too_long(audit.of_run("lines", run_id), max_bytes)
+    audit.put("refused_rows", run_id, plan.refused.unionByName(too_long))
     counts = tuple(guard.SourceCounts(**row.asDict()) for row in plan.counts.collect())
     counts = tuple(sorted(counts, key=lambda count: list(definition.sources).index(count.source)))
-    figures = _figures(audit, run, counts)
+    figures = _figures(audit, run, counts, max_bytes)
     _measure(audit, plan, run, figures["profiles"])
     return audit.put_run(run, status=RunStatus.RECORDED, counts=counts, **figures)
 
@@ -81,7 +83,9 @@ def _run_id(plan: Plan, history: Sequence[Run]) -> str:
     return f"{prefix}{taken + 1:02d}"
 
 
-def _figures(audit: Audit, run: Run, counts: Sequence[guard.SourceCounts]) -> dict[str, int]:
+def _figures(
+    audit: Audit, run: Run, counts: Sequence[guard.SourceCounts], max_bytes: int
+) -> dict[str, int]:
     """Counts of the recorded lines; what stayed the same follows from what was delivered."""
     rows = (
         audit.of_run("lines", run.run_id)
@@ -90,6 +94,7 @@ def _figures(audit: Audit, run: Run, counts: Sequence[guard.SourceCounts]) -> di
             F.count("*").alias("n"),
             F.count("delivered_hash").alias("delivered"),
             F.count("since").alias("missed"),
+            F.count(F.when(F.col("bytes") > max_bytes, 1)).alias("too_long"),
         )
         .collect()
     )
@@ -99,6 +104,7 @@ def _figures(audit: Audit, run: Run, counts: Sequence[guard.SourceCounts]) -> di
         for change in (schemas.NEW, schemas.CHANGED, schemas.GONE, schemas.HELD, schemas.KEPT)
     )
     same = audit.delivered(run.name).count() - sum(row["delivered"] for row in rows)
+    too_long = sum(row["too_long"] for row in rows)
     profiles = sum(count.users for count in counts)
     # Of what differs, all but the profiles of users who are gone is wanted.
     wanted = sum(row["n"] - row["missed"] for row in rows)
@@ -115,7 +121,8 @@ def _figures(audit: Audit, run: Run, counts: Sequence[guard.SourceCounts]) -> di
         raise IntegrityError(message, *problems)
     return {
         "profiles": profiles, "new": new, "changed": changed, "gone": gone, "same": same,
-        "held": held, "kept": kept, "lines": new + changed + gone,
+        "held": held, "kept": kept, "lines": new + changed + gone - too_long,
+        "refused_lines": too_long,
     }  # fmt: skip
 
 

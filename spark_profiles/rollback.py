@@ -101,7 +101,7 @@ def given(
         profiles=no_profiles,
         wanted=none,
         changes=changed,
-        lines=commands.lines(changed),
+        lines=commands.lines(changed, definition.delivery),
         refused=spark.createDataFrame([], schemas.REFUSED_ROWS).drop("run_id"),
         warnings=None,
         counts=spark.createDataFrame([(definition.spine[0], *parts)], schemas.SOURCE_COUNTS),

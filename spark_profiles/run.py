@@ -21,10 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 from spark_profiles import (
     changes,
+    fileplan,
     files,
     guard,
     leases,
     migrations,
+    packing,
     pipeline,
     progress,
     recording,
@@ -42,6 +44,7 @@ from spark_profiles.errors import (
     UnsettledError,
 )
 from spark_profiles.journal import FilesTable
+from spark_profiles.manifest import Manifest, ManifestSource
 from spark_profiles.progress import Event
 from spark_profiles.states import RunStatus, is_settled
 from spark_profiles.upload import FileStatus
@@ -53,7 +56,6 @@ if TYPE_CHECKING:
 
     from spark_profiles.datamart import Datamart
     from spark_profiles.definition import Definition
-    from spark_profiles.files import ImportFile
     from spark_profiles.pipeline import Plan
     from spark_profiles.progress import Listener
     from spark_profiles.stores import Folder
@@ -75,8 +77,12 @@ class Job:
     """The folder of import files."""
     audit: str
     """The folder or catalog schema of the audit tables."""
-    max_bytes: int = files.MAX_BYTES
-    """Most bytes of one import file."""
+    max_bytes: int = packing.DEFAULT_LIMITS.bytes
+    """Most bytes of the lines of one import file."""
+    max_lines: int | None = None
+    """Most lines of one import file."""
+    compression: fileplan.Compression = "none"
+    """How import files are written; `gzip` only for targets that take it."""
     limits: guard.Limits = field(default_factory=guard.Limits)
     policy: changes.Policy = field(default_factory=changes.Policy)
     listener: Listener = progress.silent
@@ -92,6 +98,11 @@ class Job:
         if migrations.migrate(audit, library_version=recording.VERSION):
             self.listener(Event("migrate", "the audit tables are brought to this version"))
         return audit
+
+    @property
+    def file_limits(self) -> packing.Limits:
+        """The most that one import file may hold."""
+        return packing.Limits(self.max_bytes, self.max_lines)
 
     def folder(self, run: Run) -> Folder:
         """Where the import files of a run lie."""
@@ -210,7 +221,7 @@ def abandon_unsent(job: Job, audit: Audit, history: Sequence[Run]) -> list[Run]:
     abandoned = []
     for former in open_runs:
         # Its files are a function of its recorded lines; they must not lie about as if to send.
-        job.folder(former).remove()
+        files.discard(job.folder(former))
         abandoned.append(audit.put_run(former, status=RunStatus.ABANDONED))
     return abandoned
 
@@ -221,10 +232,18 @@ def _build(job: Job, audit: Audit, definition: Definition, wish: Wish) -> Run:
     job.listener(Event("plan", "reading what is to be sent"))
     plan = wish.planner(audit) if wish.planner else _plan(job, audit, history, definition, wish)
     run = recording.record(
-        job.spark, audit, plan, history, output=job.output, now=job.now, listener=job.listener
+        job.spark,
+        audit,
+        plan,
+        history,
+        output=job.output,
+        max_bytes=job.max_bytes,
+        now=job.now,
+        listener=job.listener,
     )
     lines = audit.of_run("lines", run.run_id).where("operation is not null")
-    planned = files.plan(files.grains(lines), max_bytes=job.max_bytes)
+    grains = fileplan.grains(lines, job.file_limits)
+    planned = fileplan.plan(grains, job.file_limits, job.compression)
     run = _guard(job, audit, run, history, planned, wish.accepted)
     return _write(job, audit, run, lines, planned)
 
@@ -268,14 +287,17 @@ def _guard(
     audit: Audit,
     run: Run,
     history: Sequence[Run],
-    planned: Sequence[ImportFile],
+    planned: fileplan.Plan,
     accepted: guard.Acceptance,
 ) -> Run:
     # Only runs over sources can be compared with each other.
     alike = [r for r in history if not r.kind and not run.kind]
     confirmed = [r for r in alike if r.status is RunStatus.CONFIRMED][-_COMPARED_RUNS:]
     now = audit.figures(
-        run, files=len(planned), bytes=sum(file.bytes for file in planned), with_stats=True
+        run,
+        files=len(planned.files),
+        bytes=sum(file.bytes for file in planned.files),
+        with_stats=True,
     )
     before = [audit.figures(r, with_stats=r is confirmed[-1]) for r in confirmed]
     found = guard.trips(now, before, limits=job.limits)
@@ -292,25 +314,23 @@ def _guard(
     )
 
 
-def _write(
-    job: Job, audit: Audit, run: Run, lines: DataFrame, planned: Sequence[ImportFile]
-) -> Run:
+def _write(job: Job, audit: Audit, run: Run, lines: DataFrame, planned: fileplan.Plan) -> Run:
     job.listener(Event("write", "writing the import files"))
-    written = files.write(job.spark, lines, planned, job.folder(run))
-    total = sum(file.bytes for file in written)
-    if sum(file.lines for file in written) != run.lines:
-        found = f"{sum(file.lines for file in written):,} lines in files"
-        message = "Files and recorded lines disagree; no manifest was written"
+    if sum(file.lines for file in planned.files) != run.lines:
+        found = f"{sum(file.lines for file in planned.files):,} lines for files"
+        message = "Files and recorded lines disagree; no file was written"
         raise IntegrityError(message, Problem(run.run_id, found, f"{run.lines:,} recorded lines"))
-    facts = {
-        "run_id": run.run_id,
-        "name": run.name,
-        "as_of": run.as_of.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "definition_hash": run.definition_hash,
-        "library_version": run.library_version,
-        "sources": [{"name": n, "location": p, "version": v} for n, p, v in run.sources],
-    }
-    files.write_manifest(job.folder(run), written, facts)
+    about = Manifest(
+        run_id=run.run_id,
+        name=run.name,
+        as_of=run.as_of.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        definition_hash=run.definition_hash,
+        library_version=run.library_version,
+        sources=tuple(ManifestSource(name=n, location=p, version=v) for n, p, v in run.sources),
+        max_bytes=job.max_bytes,
+    )
+    written = files.write(job.spark, lines, planned, job.folder(run), about)
+    total = sum(file.bytes for file in written)
     records = [
         {**vars(file), "file": file.path, "status": FileStatus.WRITTEN.value, "attempts": 0}
         for file in written

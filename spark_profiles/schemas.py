@@ -21,7 +21,8 @@ RUNS = f"""
     sources array<struct<name: string, location: string, version: bigint>>,
     counts array<struct<{SOURCE_COUNTS}>>,
     profiles bigint, new bigint, changed bigint, gone bigint, same bigint, held bigint,
-    kept bigint, lines bigint, files bigint, bytes bigint, document_import_id string,
+    kept bigint, lines bigint, refused_lines bigint, files bigint, bytes bigint,
+    document_import_id string,
     confirmed bigint, rejected bigint, message string, tripped string, accepted string,
     accepted_by string, accepted_why string, started_at timestamp, updated_at timestamp,
     kind string, pruned_at timestamp
@@ -30,12 +31,12 @@ RUNS = f"""
 LINES = """
     run_id string, name string, profile_key string, change string, operation string,
     strategy string, identifier string, payload string, payload_hash string, bytes bigint,
-    bucket int, delivered_hash string, properties array<string>, since timestamp
+    place bigint, delivered_hash string, properties array<string>, since timestamp
 """
 
 FILES = """
     run_id string, file string, operation string, lines bigint, bytes bigint, sha256 string,
-    first_bucket int, last_bucket int, status string, document_import_id string,
+    ranges string, status string, document_import_id string,
     execution_id string, total_success bigint, total_failure bigint, message string,
     attempts int
 """

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from spark_profiles import slices, upload
 from spark_profiles.attribution import Evidence
+from spark_profiles.errors import DefinitionError, Problem
 from spark_profiles.journal import FilesTable
 from spark_profiles.progress import Event
 from spark_profiles.states import RunStatus
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 def settle(job: Job, audit: Audit, run: Run, datamart: Datamart) -> Run:
     """Send what was not sent, follow it to its end, and move what is confirmed into the state."""
+    _refuse_compressed(audit, run)
     run = audit.put_run(run, status=RunStatus.UPLOADING)
     journal = FilesTable(audit, run.run_id, run.name)
     open_file = slices.opener(job.folder(run).open)
@@ -42,6 +44,15 @@ def settle(job: Job, audit: Audit, run: Run, datamart: Datamart) -> Run:
         job.listener(Event("upload", f"{len(parts)} parts again, to find the lines that failed"))
         journal.add(parts, open_file)
     return _confirmed(job, audit, run, journal)
+
+
+def _refuse_compressed(audit: Audit, run: Run) -> None:
+    """The API documents no compression, so nothing that is compressed is sent to it."""
+    first = audit.of_run("files", run.run_id).select("file").limit(1).collect()
+    if first and first[0]["file"].endswith(".gz"):
+        problem = Problem(run.run_id, "files built with --gzip", "", "build again without --gzip")
+        message = "Compressed files are not sent to this API; nothing was sent"
+        raise DefinitionError(message, problem)
 
 
 def _confirmed(job: Job, audit: Audit, run: Run, journal: FilesTable) -> Run:

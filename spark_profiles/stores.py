@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 CHUNK = 1 << 20
+_OBJECT_STORES = ("s3", "gcs", "abfs")
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,19 @@ class Folder:
     root: str
     filesystem: fs.FileSystem
 
+    @property
+    def is_object_store(self) -> bool:
+        """Whether objects appear whole when they are closed, and a folder cannot be renamed."""
+        return self.filesystem.type_name in _OBJECT_STORES
+
     def within(self, name: str) -> Folder:
         """The folder `name` inside this one."""
         return Folder(f"{self.location}/{name}", f"{self.root}/{name}", self.filesystem)
+
+    def hidden_sibling(self) -> Folder:
+        """The folder beside this one that readers pass over: the same name after `_`."""
+        location, root = (re.sub(r"([^/]+)\Z", r"_\1", text) for text in (self.location, self.root))
+        return Folder(location, root, self.filesystem)
 
     def open(self, name: str) -> BinaryIO:
         """The file, to be read from its beginning."""
@@ -46,14 +57,15 @@ class Folder:
         kind = self.filesystem.get_file_info(f"{self.root}/{name}".rstrip("/")).type
         return kind is not fs.FileType.NotFound
 
-    def files(self, name: str = "") -> list[str]:
-        """Files under the folder, by their path below this one, sorted; hidden ones left out."""
+    def files(self, name: str = "", *, hidden: bool = False) -> list[str]:
+        """Files under the folder, by their path below this one, sorted."""
         selector = fs.FileSelector(
             f"{self.root}/{name}".rstrip("/"), allow_not_found=True, recursive=True
         )
         found = self.filesystem.get_file_info(selector)
         paths = [info.path[len(self.root) :].lstrip("/") for info in found if info.is_file]
-        return sorted(path for path in paths if path.rpartition("/")[2][:1] not in (".", "_"))
+        shown = [p for p in paths if hidden or p.rpartition("/")[2][:1] not in (".", "_")]
+        return sorted(shown)
 
     def remove(self, name: str = "") -> None:
         """Remove the folder and all in it; nothing happens when it is not there."""
@@ -75,20 +87,33 @@ class Folder:
     def replace(self, name: str, chunks: Iterable[bytes]) -> None:
         """Give the file these bytes instead, whole or not at all."""
         folder, _, file = f"{self.root}/{name}".rpartition("/")
-        with self.filesystem.open_output_stream(f"{folder}/_{file}.partial") as stream:
+        # An object appears when it is closed; a file would be seen while it grows.
+        partial = f"{folder}/{file}" if self.is_object_store else f"{folder}/_{file}.partial"
+        with self.filesystem.open_output_stream(partial) as stream:
             for chunk in chunks:
                 stream.write(chunk)
-        self.filesystem.move(f"{folder}/_{file}.partial", f"{folder}/{file}")
+        if not self.is_object_store:
+            self.filesystem.move(partial, f"{folder}/{file}")
 
-    def move(self, name: str, to: str) -> None:
-        """Give the file another place in this folder."""
-        self.filesystem.create_dir(f"{self.root}/{to}".rpartition("/")[0], recursive=True)
-        self.filesystem.move(f"{self.root}/{name}", f"{self.root}/{to}")
+    def move(self, name: str, to: Folder, new_name: str) -> None:
+        """Give the file another place in the same store; its bytes do not pass the driver."""
+        source, target = f"{self.root}/{name}", f"{to.root}/{new_name}"
+        if self.is_object_store:
+            self.filesystem.copy_file(source, target)
+            self.filesystem.delete_file(source)
+        else:
+            self.filesystem.create_dir(target.rpartition("/")[0], recursive=True)
+            self.filesystem.move(source, target)
 
     def write(self, name: str, content: bytes) -> None:
         """Write a small file so that it is there whole or not at all."""
-        self.filesystem.create_dir(self.root, recursive=True)
+        if not self.is_object_store:
+            self.filesystem.create_dir(self.root, recursive=True)
         self.replace(name, [content])
+
+    def become(self, other: Folder) -> None:
+        """Rename the folder, in one step; no object store can."""
+        self.filesystem.move(self.root, other.root)
 
 
 def folder(location: str | Path) -> Folder:
@@ -98,10 +123,20 @@ def folder(location: str | Path) -> Folder:
         PlatformError: the store is unknown here, or cannot be reached.
     """
     text = str(location).rstrip("/")
-    text = re.sub(r"\A(dbfs:)(?=/Volumes/)|\Afile://(?=/)|\Afile:(?=/)", "", text)
-    if "://" not in text:
-        path = str(Path(text).absolute())
+    if re.match(r"(?!dbfs:|file:)[a-z][a-z0-9+.-]*://", text):
+        return _remote(text)
+    if text.startswith(("dbfs:/Volumes/", "/Volumes/")):
+        path = text.removeprefix("dbfs:")
         return Folder(path, path, fs.LocalFileSystem())
+    if text.startswith(("dbfs:", "/dbfs/")):  # the driver sees it as a mounted folder
+        path = "/" + text.removeprefix("dbfs:").removeprefix("/dbfs").lstrip("/")
+        return Folder(f"dbfs:{path}", f"/dbfs{path}", fs.LocalFileSystem())
+    path = str(Path(re.sub(r"\Afile:/*", "/", text)).absolute())
+    # With its scheme, or a cluster would take the path for one of its default store.
+    return Folder(f"file://{path}", path, fs.LocalFileSystem())
+
+
+def _remote(text: str) -> Folder:
     try:
         filesystem, root = fs.FileSystem.from_uri(re.sub(r"\As3[an]://", "s3://", text))
     except (OSError, ValueError) as error:

@@ -236,3 +236,27 @@ class _SparkTables:
     def merge_lease(self, name: str, owner: str, *, until: datetime, take_from: str | None) -> bool:
         """Make `owner` the holder."""
         return bool(self._audit.merge_lease(name, owner, until=until, take_from=take_from))
+
+
+@app.command()
+def verify(
+    manifest: Annotated[
+        str, typer.Argument(help="Path of a manifest.json, or its folder.", show_default=False)
+    ],
+    *,
+    as_json: options.AsJson = False,
+) -> None:
+    """Check every file of a manifest again: bytes, hashes, and each line. Needs no Spark."""
+    from spark_profiles import verify as verifying  # noqa: PLC0415
+
+    with show.Progress(quiet=as_json) as listener:
+        found = verifying.verify(options.absolute(manifest), listener=listener)
+    facts = {
+        "run_id": found.manifest.run_id,
+        "definition_hash": found.manifest.definition_hash,
+        "files": found.files,
+        "lines": found.lines,
+        "bytes": found.bytes,
+        "order_checked_by": found.order,
+    }
+    show.facts(facts, as_json=as_json)

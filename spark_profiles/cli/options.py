@@ -44,6 +44,9 @@ AuditAt = Annotated[
     ),
 ]
 MaxBytes = Annotated[int, typer.Option(help="Most bytes of one import file.", min=1)]
+MaxLines = Annotated[
+    int | None, typer.Option(help="Most lines of one import file.  [default: any]", min=1)
+]
 Accept = Annotated[
     list[str] | None,
     typer.Option(help="Name of a limit that may be passed this time; recorded. Repeatable."),

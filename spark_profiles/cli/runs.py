@@ -22,6 +22,7 @@ def build(
     output: options.Output = "import",
     audit: options.AuditAt = "audit",
     max_bytes: options.MaxBytes = 95_000_000,
+    max_lines: options.MaxLines = None,
     accept: options.Accept = None,
     why: options.Why = "",
     by: options.By = "",
@@ -34,6 +35,9 @@ def build(
     engine: options.Engine = "spark",
     *,
     resend_all: options.ResendAll = False,
+    gzip: Annotated[
+        bool, typer.Option("--gzip", help="Compress the files, for other targets than the API.")
+    ] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Compute the profiles and write the import files of what changed. Sends nothing."""
@@ -42,6 +46,7 @@ def build(
     loaded = loader.load_definition(definition)
     choices = options.choices(max_bytes, limit, keep_gone, quiet, tolerance, resend_all=resend_all)
     wish = options.wish(as_of, data, definition, accept, why, by, resend, remove)
+    choices |= {"max_lines": max_lines, "compression": "gzip" if gzip else "none"}
     with show.Progress(quiet=as_json) as listener:
         done = runs.build(options.job(output, audit, listener, engine, **choices), loaded, **wish)
     show.run(done, as_json=as_json)
@@ -56,6 +61,7 @@ def run(
     output: options.Output = "import",
     audit: options.AuditAt = "audit",
     max_bytes: options.MaxBytes = 95_000_000,
+    max_lines: options.MaxLines = None,
     accept: options.Accept = None,
     why: options.Why = "",
     by: options.By = "",
@@ -77,6 +83,7 @@ def run(
 
     loaded = loader.load_definition(definition)
     choices = options.choices(max_bytes, limit, keep_gone, quiet, tolerance, resend_all=resend_all)
+    choices["max_lines"] = max_lines
     wish = options.wish(as_of, data, definition, accept, why, by, resend, remove)
     with (
         show.Progress(quiet=as_json) as listener,

@@ -1,0 +1,47 @@
+"""Recorded lines for tests: what the audit table holds of a run, from rows drawn by a test."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import functions as F
+
+from spark_profiles import commands, places
+from spark_profiles.manifest import Manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pyspark.sql import DataFrame, SparkSession
+
+ABOUT = Manifest(
+    run_id="shop-1",
+    name="shop",
+    as_of="2026-03-31T00:00:00Z",
+    definition_hash="d" * 64,
+    library_version="1",
+    max_bytes=1,
+)
+
+COLUMNS = "profile_key string, operation string, strategy string, identifier string, payload string"
+
+
+def row(key: str, profile: dict[str, Any], operation: str = "UPSERT") -> tuple[Any, ...]:
+    """A line of one profile, whose key is its account."""
+    identifier = {"compartment_id": "6", "user_account_id": key}
+    named = {"$compartment_id": 7, "$user_account_id": key, **profile}
+    strategy = None if operation == "DELETE" else "FORCE_REPLACE"
+    texts = [json.dumps(value, ensure_ascii=False) for value in (identifier, named)]
+    return (key, operation, strategy, *texts)
+
+
+def recorded(spark: SparkSession, rows: Iterable[tuple[Any, ...]]) -> DataFrame:
+    """The lines as they are recorded, with their bytes and places."""
+    lines = spark.createDataFrame(list(rows), COLUMNS)
+    return lines.withColumns(
+        {
+            "bytes": F.octet_length(commands.text()).cast("bigint") + 1,
+            "place": places.of(F.col("profile_key")),
+        }
+    )
