@@ -17,6 +17,7 @@ from spark_profiles import (
     loader,
     profiles,
     schemas,
+    session,
     sources,
     users,
     values,
@@ -97,7 +98,8 @@ def plan(
     named = spine.where(F.col("sp_refusal").isNull())
     aggregated = _aggregated(judged, definition, instant)
     with _located(definition):
-        assembled = profiles.assemble(definition, named, aggregated)
+        marks = session.engine(spark).startswith("Sail")
+        assembled = profiles.assemble(definition, named, aggregated, marks_decimals=marks)
     wanted = commands.payloads(assembled)
     delivered = known.delivered
     if delivered is None:

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 
 def assemble(
-    definition: Definition, users: DataFrame, aggregated: Sequence[DataFrame]
+    definition: Definition,
+    users: DataFrame,
+    aggregated: Sequence[DataFrame],
+    *,
+    marks_decimals: bool = False,
 ) -> DataFrame:
     """One row is a user: sp_key, identifier (struct) and user_profile (nested struct).
 
@@ -32,6 +36,7 @@ def assemble(
         users: one row per sp_key: identifier, sp_account, a column for each own value.
         aggregated: for each source, sp_key and a column for each of its `aggregated_values`;
             at most one row per sp_key.
+        marks_decimals: make the JSON text here too, with decimals that the engine cannot write.
 
     A property without value, and a section without any, is null, hence left out of the JSON.
     Where the definition writes nulls, the column payload has the JSON text.
@@ -46,7 +51,19 @@ def assemble(
     flat = _written(definition, flat, types)
     shape = _shape(definition)
     profile = [shapes.struct(shape).alias("user_profile")]
-    if shapes.writes_nulls(shape):
+    if marks_decimals:
+        decimals = {f.name: f.dataType for f in flat.schema if columns.has_decimals(f.dataType)}
+        marks = {name: f"{name}_marked" for name in decimals}
+        flat = flat.select(
+            "*",
+            *[
+                columns.marked(F.col(f"`{name}`"), decimals[name]).alias(mark)
+                for name, mark in marks.items()
+            ],
+        )
+        payload = columns.unmarked(shapes.json(shapes.renamed(shape, marks)))
+        profile.append(payload.alias("payload"))
+    elif shapes.writes_nulls(shape):
         profile.append(shapes.text(shape).alias("payload"))
     return flat.select("sp_key", "identifier", *profile)
 

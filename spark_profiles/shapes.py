@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from json import dumps
 from typing import TYPE_CHECKING, TypeAlias
 
 from pyspark.sql import functions as F
@@ -73,6 +73,22 @@ def writes_nulls(shape: Object) -> bool:
     )
 
 
+def renamed(shape: Object, names: Mapping[str, str]) -> Object:
+    """The shape over other columns."""
+    members: dict[str, Node] = {
+        name: replace(node, value=names.get(node.value, node.value))
+        if isinstance(node, Leaf)
+        else renamed(node, names)
+        for name, node in shape.members.items()
+    }
+    return replace(shape, members=members)
+
+
+def json(shape: Object) -> Column:
+    """The object as JSON, in the way that is cheapest for it."""
+    return text(shape) if writes_nulls(shape) else F.to_json(struct(shape))
+
+
 def text(shape: Object) -> Column:
     """The object as JSON; null where it is left out."""
     parts: list[Column] = []
@@ -84,7 +100,7 @@ def text(shape: Object) -> Column:
         if plain:
             parts.append(_members(plain))
             plain = {}
-        key = json.dumps(name, ensure_ascii=False) + ":"
+        key = dumps(name, ensure_ascii=False) + ":"
         if isinstance(node, Leaf):
             parts.append(F.coalesce(_members({name: node}), F.lit(key + "null")))
         else:

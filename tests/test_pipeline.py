@@ -251,3 +251,13 @@ def test_the_plan_has_one_scan_and_one_exchange_a_source_whatever_the_windows(
         planned = plan(spark, *tables, definition=shop.definition(**{"30d, lifetime": windows}))
         text = planned.wanted._jdf.queryExecution().executedPlan().toString()
         assert (text.count("FileScan"), text.count("Exchange hashpartitioning")) == (2, 2)
+
+
+def test_decimals_keep_their_sign_and_their_digits(spark: SparkSession) -> None:
+    amounts = ("-0.37", "0.00", "-1.50")
+    rows = [{"purchase_id": n, "amount": amount} for n, amount in enumerate(amounts)]
+    planned = plan(spark, shop.customers(spark, {}), shop.purchases(spark, *rows))
+    payload = planned.wanted.collect()[0]["payload"]
+    assert '"smallest":-1.50' in payload
+    assert '"last":[{"id":2,"amount":-1.50},{"id":1,"amount":0.00}]' in payload
+    assert '"average":-0.62' in payload
