@@ -106,7 +106,7 @@ def statement(_: Any, text: str, *args: Any, **kwargs: Any) -> str | None:
 
 def place(name: str) -> str:
     """A file of a run's folder, without what differs from run to run."""
-    return re.sub(r".*/(part|profiles)-.*", "an import file", name) or "the folder of a run"
+    return re.sub(r"_staging/file=.*", "an import file", name) or "the folder of a run"
 
 
 def removal(folder: stores.Folder, name: str) -> str | None:
