@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column
+    from pyspark.sql import Column, DataFrame
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 DEFAULT_SCALE = 6
@@ -118,6 +119,22 @@ def is_as_written(data_type: T.DataType, scale: int | None) -> bool:
     if isinstance(data_type, T.DecimalType):
         return scale is None or scale >= data_type.scale
     return isinstance(data_type, (T.StringType, T.BooleanType, T.IntegralType))
+
+
+def decimals_as_doubles(rows: DataFrame) -> DataFrame:
+    """The rows with a double for each decimal, in arrays and structs too.
+
+    Sail's `to_json` loses the sign of decimals between -1 and 0 (-0.72 becomes 0.72) and takes
+    the way over doubles anyway; written by itself a double is right, to 15 digits.
+    """
+    types = {f.name: f.dataType.simpleString() for f in rows.schema.fields}
+    decimal = re.compile(r"decimal\(\d+,\d+\)")
+    found = {name: to for name, to in types.items() if decimal.search(to)}
+    if not found:
+        return rows
+    return rows.withColumns(
+        {name: F.col(f"`{name}`").cast(decimal.sub("double", to)) for name, to in found.items()}
+    )
 
 
 def is_writable(data_type: T.DataType) -> bool:

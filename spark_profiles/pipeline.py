@@ -17,6 +17,7 @@ from spark_profiles import (
     loader,
     profiles,
     schemas,
+    session,
     sources,
     users,
     values,
@@ -97,7 +98,9 @@ def plan(
     named = spine.where(F.col("sp_refusal").isNull())
     aggregated = _aggregated(judged, definition, instant)
     with _located(definition):
-        assembled = profiles.assemble(definition, named, aggregated)
+        assembled = profiles.assemble(
+            definition, named, aggregated, decimals=not session.is_sail(spark)
+        )
     wanted = commands.payloads(assembled)
     delivered = known.delivered
     if delivered is None:

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 
 def assemble(
-    definition: Definition, users: DataFrame, aggregated: Sequence[DataFrame]
+    definition: Definition,
+    users: DataFrame,
+    aggregated: Sequence[DataFrame],
+    *,
+    decimals: bool = True,
 ) -> DataFrame:
     """One row is a user: sp_key, identifier (struct) and user_profile (nested struct).
 
@@ -32,6 +36,7 @@ def assemble(
         users: one row per sp_key: identifier, sp_account, a column for each own value.
         aggregated: for each source, sp_key and a column for each of its `aggregated_values`;
             at most one row per sp_key.
+        decimals: whether the engine writes decimals right; if not, doubles stand for them.
 
     A property without value, and a section without any, is null, hence left out of the JSON.
     Where the definition writes nulls, the column payload has the JSON text.
@@ -44,6 +49,8 @@ def assemble(
     types = {field.name: field.dataType for field in flat.schema.fields}
     _refuse_unwritable(definition, types)
     flat = _written(definition, flat, types)
+    if not decimals:
+        flat = columns.decimals_as_doubles(flat)
     shape = _shape(definition)
     profile = [shapes.struct(shape).alias("user_profile")]
     if shapes.writes_nulls(shape):
