@@ -98,8 +98,9 @@ def plan(
     named = spine.where(F.col("sp_refusal").isNull())
     aggregated = _aggregated(judged, definition, instant)
     with _located(definition):
-        marks = session.engine(spark).startswith("Sail")
-        assembled = profiles.assemble(definition, named, aggregated, marks_decimals=marks)
+        assembled = profiles.assemble(
+            definition, named, aggregated, marks_decimals=session.is_sail(spark)
+        )
     wanted = commands.payloads(assembled)
     delivered = known.delivered
     if delivered is None:

@@ -92,7 +92,7 @@ class Job:
 
     def tables(self) -> Audit:
         """The audit tables, created where they are not there yet."""
-        is_sail = session.engine(self.spark).startswith("Sail")
+        is_sail = session.is_sail(self.spark)
         audit = Audit(self.spark, self.audit, now=self.now, is_sail=is_sail)
         audit.create()
         if migrations.migrate(audit, library_version=recording.VERSION):

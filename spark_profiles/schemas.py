@@ -92,3 +92,18 @@ PARTITIONED_BY = {
     "erasures": "run_id",
     "versions": "schema_version",
 }
+
+PROPERTIES = {
+    "delta.enableDeletionVectors": "false",  # any Delta reader can open them
+    # No smallest and largest values in the log: they would outlive an erased person.
+    "delta.dataSkippingNumIndexedCols": "0",
+}
+
+
+def creation(table: str, target: str) -> str:
+    """The statement that creates the table at `target`, where it is not there yet."""
+    properties = ", ".join(f"{name} = '{value}'" for name, value in PROPERTIES.items())
+    return (
+        f"CREATE TABLE IF NOT EXISTS {target} ({TABLES[table]}) USING delta"
+        f" PARTITIONED BY ({PARTITIONED_BY[table]}) TBLPROPERTIES ({properties})"
+    )

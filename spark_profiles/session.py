@@ -75,7 +75,7 @@ def local_session(
     name: str,
     *,
     cores: str = "*",
-    memory: str = "3g",
+    memory: str | None = None,
     settings: Mapping[str, str] | None = None,
 ) -> SparkSession:
     """A session on this machine, with Delta, in UTC.
@@ -83,7 +83,7 @@ def local_session(
     Args:
         name: shown as the application's name.
         cores: how many, or `*` for all.
-        memory: heap of the JVM.
+        memory: heap of the JVM; without, SPARK_PROFILES_MEMORY, else 3g.
         settings: more Spark settings; they win over ours.
 
     Raises:
@@ -98,7 +98,7 @@ def local_session(
     options = f"-Dderby.system.home={scratch} -Dlog4j2.configurationFile={quiet.as_uri()}"
     conf = {
         **_ONE_MACHINE,
-        "spark.driver.memory": memory,
+        "spark.driver.memory": memory or os.environ.get("SPARK_PROFILES_MEMORY", "3g"),
         "spark.sql.shuffle.partitions": str(os.cpu_count() or 2),
         "spark.sql.warehouse.dir": str(scratch / "warehouse"),
         **_jars(cache),
@@ -157,6 +157,11 @@ def engine(spark: SparkSession) -> str:
     told = str(spark.sql("SELECT version()").collect()[0][0])
     is_spark = told.startswith(str(spark.version).split("-")[0])
     return f"Spark {spark.version}" if is_spark else f"Sail {told}"
+
+
+def is_sail(spark: SparkSession) -> bool:
+    """Whether the session is one of the embedded engine."""
+    return engine(spark).startswith("Sail")
 
 
 def cache_folder() -> Path:
