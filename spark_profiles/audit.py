@@ -116,8 +116,14 @@ class Audit:
 
     def put(self, table: str, run_id: str, rows: DataFrame) -> None:
         """Make `rows` what the table holds of the run, instead of what it held."""
-        columns = [F.col(name).cast(to).alias(name) for name, to in _columns(table)]
-        typed = rows.withColumn("run_id", F.lit(run_id)).select(*columns)
+        named = rows.withColumn("run_id", F.lit(run_id))
+        known = set(named.columns)  # others are of older versions, and null
+        typed = named.select(
+            *[
+                (F.col(name) if name in known else F.lit(None)).cast(to).alias(name)
+                for name, to in _columns(table)
+            ]
+        )
         writer = typed.write.format("delta").option("compression", "snappy")
         if self.is_sail and "array<" in schemas.TABLES[table]:
             delete = f"DELETE FROM {self.target(table)} WHERE run_id = '{run_id}'"
@@ -222,7 +228,7 @@ class Audit:
     def placed(self, run_id: str) -> DataFrame:
         """The lines of a run that lie in files: all columns of `lines`, and file."""
         whole = self.of_run("files", run_id).where(~F.col("file").contains("#"))
-        files = whole.select("file", "operation", "ranges")
+        files = whole.select("file", "operation", "ranges", "first_bucket", "last_bucket")
         return places.placed(self.of_run("lines", run_id), files)
 
     def _numbered(self, run_id: str, parts: Sequence[Slice]) -> DataFrame:

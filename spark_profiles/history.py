@@ -62,6 +62,8 @@ def _files(audit: Audit) -> DataFrame:
             row["run_id"],
             row["operation"],
             row["ranges"],
+            row["first_bucket"],
+            row["last_bucket"],
             row["file"],
             row["status"],
             (run_id, row["file"]) in certain,
@@ -70,7 +72,10 @@ def _files(audit: Audit) -> DataFrame:
         for row in rows
         if "#" not in row["file"]
     ]
-    columns = "run_id string, operation string, ranges string, file string"
+    columns = (
+        "run_id string, operation string, ranges string, first_bucket int, last_bucket int,"
+        " file string"
+    )
     return audit.spark.createDataFrame(found, f"{columns}, file_status string, is_certain boolean")
 
 

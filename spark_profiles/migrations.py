@@ -5,7 +5,7 @@ they are, and a table that was migrated half-way is migrated again.
 
     1    the first tables
     2    what limits, retention and rejected lines need, by name: kind and age of runs, erasures
-    3    the place of a line and the ranges of a file; of older runs no file is known for a line
+    3    the place of a line and the ranges of a file, instead of buckets
 """
 
 from __future__ import annotations

@@ -3,6 +3,9 @@
 The place of a line is the 64-bit hash of its profile key. A file holds the lines of one operation
 whose places lie in its ranges; `files.ranges` writes them as `first..last first..last`. Inside a
 file lines are in the order of their profile keys, which gives their numbers.
+
+Lines recorded by the first versions have no place but a bucket, their files no ranges but a first
+and a last bucket.
 """
 
 from __future__ import annotations
@@ -51,25 +54,36 @@ def placed(
         on: what a line and its file agree in, beside the place.
         how: `inner`, or `left` to keep lines that lie in no file.
     """
-    pieces = F.explode(F.split("ranges", " "))
-    bounds = files.withColumn("sp_range", pieces).drop("ranges")
-    bounds = bounds.select(
-        *[F.col(name) for name in bounds.columns if name != "sp_range"],
-        F.split_part("sp_range", F.lit(".."), F.lit(1)).cast("bigint").alias("sp_first"),
-        F.split_part("sp_range", F.lit(".."), F.lit(2)).cast("bigint").alias("sp_last"),
+    first, last = (F.split_part("sp_range", F.lit(".."), F.lit(n)).cast("bigint") for n in (1, 2))
+    bounds = (
+        _with_buckets(files, "first_bucket", "last_bucket")
+        .withColumn("sp_range", F.explode_outer(F.split("ranges", " ")))
+        .withColumns({"sp_first": first, "sp_last": last})
+        .withColumn("sp_from", F.coalesce(cell(F.col("sp_first")), "first_bucket"))
+        .withColumn("sp_to", F.coalesce(cell(F.col("sp_last")), "last_bucket"))
+        .drop("ranges", "first_bucket", "last_bucket")
     )
     # One row a cell, so that the join looks a line up instead of comparing it with every range.
-    cells = F.explode(F.sequence(cell(F.col("sp_first")), cell(F.col("sp_last"))))
-    by_cell = bounds.withColumn("sp_cell", cells)
-    given = [name for name in by_cell.columns if name not in on and not name.startswith("sp_")]
-    there, here = lines.withColumn("sp_cell", cell(F.col("place"))).alias("l"), by_cell.alias("f")
-    is_inside = (F.col("l.place") >= F.col("f.sp_first")) & (F.col("l.place") <= F.col("f.sp_last"))
+    by_cell = bounds.withColumn("sp_cell", F.explode(F.sequence("sp_from", "sp_to"))).alias("f")
+    given = [name for name in bounds.columns if name not in on and not name.startswith("sp_")]
+    cells = F.coalesce(cell(F.col("place")), "bucket")
+    there = _with_buckets(lines, "bucket").withColumn("sp_cell", cells).alias("l")
+    is_inside = F.coalesce(
+        F.col("l.place").between(F.col("f.sp_first"), F.col("f.sp_last")),
+        F.col("l.place").isNull() & F.col("f.sp_first").isNull(),
+    )
     for name in (*on, "sp_cell"):
         is_inside &= F.col(f"l.{name}") == F.col(f"f.{name}")
     # Ranges do not overlap, so each line meets one file at most.
-    return there.join(F.broadcast(here), on=is_inside, how=how).select(
+    return there.join(F.broadcast(by_cell), on=is_inside, how=how).select(
         *[F.col(f"l.{name}") for name in lines.columns], *[F.col(f"f.{name}") for name in given]
     )
+
+
+def _with_buckets(rows: DataFrame, *names: str) -> DataFrame:
+    """The rows with these columns, which only tables of older versions have values in."""
+    lacking = {name: F.lit(None).cast("int") for name in names if name not in rows.columns}
+    return rows.withColumns(lacking) if lacking else rows
 
 
 def numbered(placed: DataFrame) -> DataFrame:

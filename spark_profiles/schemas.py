@@ -31,12 +31,12 @@ RUNS = f"""
 LINES = """
     run_id string, name string, profile_key string, change string, operation string,
     strategy string, identifier string, payload string, payload_hash string, bytes bigint,
-    place bigint, delivered_hash string, properties array<string>, since timestamp
+    bucket int, place bigint, delivered_hash string, properties array<string>, since timestamp
 """
 
 FILES = """
     run_id string, file string, operation string, lines bigint, bytes bigint, sha256 string,
-    ranges string, status string, document_import_id string,
+    first_bucket int, last_bucket int, ranges string, status string, document_import_id string,
     execution_id string, total_success bigint, total_failure bigint, message string,
     attempts int
 """

@@ -43,7 +43,9 @@ class Folder:
 
     def open(self, name: str) -> BinaryIO:
         """The file, to be read from its beginning."""
-        stream: BinaryIO = self.filesystem.open_input_stream(f"{self.root}/{name}")
+        path = f"{self.root}/{name}"
+        # As it lies there: a name that ends in .gz would be read uncompressed.
+        stream: BinaryIO = self.filesystem.open_input_stream(path, compression=None)
         return stream
 
     def chunks(self, name: str) -> Iterator[bytes]:
