@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from typing import Any
 
 from spark_profiles import datamart, leases, slices
@@ -18,6 +19,7 @@ def confirm_before_polling() -> None:
     """What was posted counts as delivered at once."""
     posted, put_run = datamart.Datamart.post_execution, Audit.put_run
     now: list[tuple[Audit, Any]] = []
+    one_at_a_time = threading.Lock()  # files are posted side by side
 
     def remembered(self: Audit, run: Any, **changed: Any) -> Any:
         after = put_run(self, run, **changed)
@@ -29,7 +31,8 @@ def confirm_before_polling() -> None:
         audit, run = now[0]
         rows = audit.of_run("files", run.run_id).collect()
         whole = [slices.parse(row["file"], lines=row["lines"]) for row in rows]
-        audit.confirm(run.run_id, run.name, whole)
+        with one_at_a_time:
+            audit.confirm(run.run_id, run.name, whole)
         return execution
 
     Audit.put_run, datamart.Datamart.post_execution = remembered, confirmed

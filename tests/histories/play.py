@@ -226,6 +226,7 @@ def play(history: History, workers: Workers | None = None) -> list[Ended]:
 
     Raises:
         AssertionError: the law was broken.
+        BrokenStepError: a step ended with an unforeseen error.
     """
     own = workers or Workers()
     try:
@@ -235,7 +236,7 @@ def play(history: History, workers: Workers | None = None) -> list[Ended]:
             shop.step(Step(shape=shop.shape))
             laws.after_history(shop)
             return shop.ended
-    except AssertionError as error:
+    except (AssertionError, laws.BrokenStepError) as error:
         error.add_note(f"play({history!r})")
         for number, ended in enumerate(shop.ended, start=1):
             error.add_note(f"  step {number}: {ended.how}: {ended.message}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections import Counter
@@ -30,8 +31,14 @@ SWEPT = {
         (Step(executions=("failed",), kill="after GET document_imports/N/executions/N #1"),),
         Step(SECOND_DAY, Shape(with_city=True, with_amount=True), rejects=4),
     ),
+    "a run that gives another up and is stopped by a limit": (
+        (Step(), Step(SECOND_DAY, kill="before merge runs (uploading) #1")),
+        Step(Day(left=8), accept=False),
+    ),
 }
 """Histories in whose last step the process is killed at each boundary in turn."""
+ALIKE = {"a run that gives another up and is stopped by a limit": r"folder of a run|aband|tripped"}
+"""Of a history that is like others up to there: the boundaries that only it has."""
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +68,7 @@ def test_killed_at_each_boundary(
         for boundary in dict.fromkeys(ended.boundaries)  # polls repeat
         # After an effect is before the next, unless effects go on side by side.
         if is_large or not boundary.startswith("after") or boundary == ended.boundaries[-1]
+        if is_large or re.search(ALIKE.get(name, ""), boundary)
     ]
     steps = [replace(last, kill=f"{boundary} #1") for boundary in wanted]
     hit: Counter[str] = Counter()
@@ -135,7 +143,8 @@ def two_at_once(mutation: str, workers: Workers, others: Workers) -> list[str]:
         second = shop.end(shop.begin(Step(), others), others)
         os.kill(process, signal.SIGCONT)
         ended = [shop.end(first, workers), second]
-        assert "broken" not in [one.how for one in ended], ended
+        if "broken" in [one.how for one in ended]:
+            raise laws.BrokenStepError(str(ended))
         shop.step(Step())
         laws.after_history(shop)
         if second.how == "unsettled":
@@ -148,7 +157,8 @@ def process_at(boundary: str, log: Path) -> int:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         told = log.read_text().splitlines() if log.exists() else []
-        if told and told[-1] == boundary:
+        if boundary in told:
+            time.sleep(0.2)  # a signal takes its time
             return int(log.with_suffix(".pid").read_text())
         time.sleep(0.02)
     raise TimeoutError(boundary)

@@ -18,6 +18,7 @@ import re
 import signal
 import sys
 import threading
+import time
 import traceback
 from contextvars import ContextVar
 from pathlib import Path
@@ -64,6 +65,7 @@ class Boundaries:
                 os.kill(os.getpid(), signal.SIGKILL)
             if self._stop == occurrence:
                 os.kill(os.getpid(), signal.SIGSTOP)
+                time.sleep(0.5)  # the signal may reach this thread last
 
 
 def hook(spark: Any, boundaries: Boundaries) -> None:
