@@ -28,7 +28,13 @@ _CONDITIONS = ("any", "all", "ratio")
 
 
 def compute(
-    rows: DataFrame, source: Source, values: Sequence[Value], *, as_of: datetime, days: Calendar
+    rows: DataFrame,
+    source: Source,
+    values: Sequence[Value],
+    *,
+    as_of: datetime,
+    days: Calendar,
+    is_laid_out: bool = False,
 ) -> DataFrame:
     """Every value, in one pass; one row is a user with at least one accepted row.
 
@@ -38,6 +44,7 @@ def compute(
         values: what to compute.
         as_of: the instant at which all windows end.
         days: where days, weeks and months begin.
+        is_laid_out: whether the rows of a user lie together, in order of sp_key.
 
     Returns:
         sp_key and a column for each value. Rows for which a condition is null do not count. What
@@ -45,7 +52,12 @@ def compute(
     """
     sheet = Sheet(source, _types(rows, values), as_of, days)
     found = [(value.column, _value(sheet, value)) for value in values]
-    totals = rows.select(*sheet.columns()).groupBy("sp_key").agg(*sheet.aggregates())
+    operands = rows.select(*sheet.columns())
+    if not is_laid_out:
+        # With few rows a user and partition, adding up before the exchange only costs; after it,
+        # sorted rows are aggregated as they stream, without a hash table.
+        operands = operands.repartition("sp_key").sortWithinPartitions("sp_key")
+    totals = operands.groupBy("sp_key").agg(*sheet.aggregates())
     return totals.select("sp_key", *[F.expr(sql).alias(column) for column, sql in found])
 
 

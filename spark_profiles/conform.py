@@ -48,6 +48,11 @@ class Judged:
     """All verdicts. Where duplicates were looked for, laid out by sp_key for what follows."""
 
     @property
+    def is_laid_out(self) -> bool:
+        """Whether the rows of a user lie together, in order of sp_key."""
+        return self.rows is not self.examined  # duplicates were looked for
+
+    @property
     def accepted(self) -> DataFrame:
         """The rows to be used."""
         return self.rows.where(F.col("sp_status") == ACCEPTED)

@@ -213,6 +213,7 @@ def _aggregated(
                 wanted,
                 as_of=as_of,
                 days=windows.Calendar(definition.time_zone, definition.week_starts),
+                is_laid_out=judged[name].is_laid_out,
             )
         except DefinitionError as error:
             problems += error.problems

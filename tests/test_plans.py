@@ -1,0 +1,62 @@
+"""The physical plan: one scan, one exchange and one sort a source, however much is asked of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from benchmarks import data
+from spark_profiles import loader, pipeline
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyspark.sql import DataFrame, SparkSession
+
+pytestmark = pytest.mark.jvm
+
+DEFINITION = "benchmarks/profiles.yaml"
+FIVE = "[30d, 90d, 365d, 730d, lifetime]"
+TWENTY = f"[{', '.join(f'{days}d' for days in range(1, 21))}]"
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return data.make(0.01, tmp_path_factory.mktemp("tpch"))
+
+
+@pytest.fixture
+def large(spark: SparkSession) -> Iterator[SparkSession]:
+    """A session that takes every table for a large one: no broadcasts."""
+    name = "spark.sql.autoBroadcastJoinThreshold"
+    before = spark.conf.get(name)
+    spark.conf.set(name, "-1")
+    yield spark
+    spark.conf.set(name, before)
+
+
+def nodes(frame: DataFrame) -> list[str]:
+    """The operators of the physical plan, by name; branches as they are planned at first."""
+    plan = frame._jdf.queryExecution().executedPlan().toString()
+    words = [
+        line.lstrip(" :+-*(0123456789)").split(" ")[0].rstrip("(") for line in plan.split("\n")
+    ]
+    return [word.split("(")[0] for word in words if word]
+
+
+@pytest.mark.parametrize("windows", ["[30d]", FIVE, TWENTY], ids=["1", "5", "20"])
+def test_one_scan_one_exchange_one_sort_a_source(
+    large: SparkSession, tables: Path, windows: str
+) -> None:
+    text = Path(DEFINITION).read_text().replace(FIVE, windows)
+    definition = loader.parse_yaml(text)
+    plan = pipeline.plan(large, definition, as_of="1998-08-03", data=str(tables))
+    found = nodes(plan.profiles)
+    count = {name: found.count(name) for name in ("FileScan", "Exchange", "Sort", "Window")}
+    # customers, orders, scores, newsletters; of customers, one row a user is chosen by a window
+    assert count == {"FileScan": 4, "Exchange": 4, "Sort": 4, "Window": 1}
+    assert "HashAggregate" not in found
+    assert "ObjectHashAggregate" not in found
+    assert found.count("SortMergeJoin") == 3
