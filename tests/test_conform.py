@@ -149,6 +149,7 @@ def check_law(
     assert warned == ({("events", "rich"): poor} if poor else {})
 
 
-@pytest.mark.jvm  # on Sail 0.7.2 the rows that a rule only warns of are now and then counted short; cause not found
+# On Sail 0.7.2 rows that a rule only warns of are now and then counted short; cause not found.
+@pytest.mark.jvm
 def test_every_row_goes_somewhere_for_any_pattern_of_nulls(spark: SparkSession) -> None:
     check_law(spark)
