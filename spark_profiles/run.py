@@ -169,7 +169,7 @@ def run(job: Job, definition: Definition, datamart: Datamart, **wish: Any) -> Ru
         for former in audit.runs(definition.name):
             if former.status is RunStatus.UPLOADING:
                 job.listener(Event("settle", f"run {former.run_id} is settled first"))
-                settling.settle(job, audit, former, datamart)
+                _settled(job, audit, former, datamart)
         built = _build(job, audit, definition, Wish(**wish))
         return _deliver(job, audit, built, datamart)
 
@@ -339,8 +339,19 @@ def _write(job: Job, audit: Audit, run: Run, lines: DataFrame, planned: fileplan
     return audit.put_run(run, status=RunStatus.WRITTEN, files=len(written), bytes=total)
 
 
+def _settled(job: Job, audit: Audit, run: Run, datamart: Datamart) -> Run:
+    return settling.settle(
+        audit,
+        run,
+        datamart,
+        open_file=job.folder(run).open,
+        listener=job.listener,
+        settings=job.sending,
+    )
+
+
 def _deliver(job: Job, audit: Audit, run: Run, datamart: Datamart) -> Run:
-    settled = settling.settle(job, audit, run, datamart)
+    settled = _settled(job, audit, run, datamart)
     if settled.status is RunStatus.UNCONFIRMED:
         problem = Problem(settled.run_id, str(settled.message), "", "run again: it sends the rest")
         message = "The upload ended, but not all of it was confirmed"

@@ -16,34 +16,46 @@ from spark_profiles.progress import Event
 from spark_profiles.states import RunStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import BinaryIO
+
     from spark_profiles.attribution import Outcome
     from spark_profiles.audit import Audit, Run
     from spark_profiles.datamart import Datamart
-    from spark_profiles.run import Job
+    from spark_profiles.progress import Listener
 
 
-def settle(job: Job, audit: Audit, run: Run, datamart: Datamart) -> Run:
+def settle(
+    audit: Audit,
+    run: Run,
+    datamart: Datamart,
+    *,
+    open_file: Callable[[str], BinaryIO],
+    listener: Listener,
+    settings: upload.Settings,
+) -> Run:
     """Send what was not sent, follow it to its end, and move what is confirmed into the state."""
     _refuse_compressed(audit, run)
     run = audit.put_run(run, status=RunStatus.UPLOADING)
     journal = FilesTable(audit, run.run_id, run.name)
-    open_file = slices.opener(job.folder(run).open)
+    open_part = slices.opener(open_file)
     while journal.files():
         upload.upload(
             journal.files(),
             datamart=datamart,
-            open_file=open_file,
+            open_file=open_part,
             import_name=f"{run.name} {run.run_id}",
             journal=journal,
-            listener=job.listener,
-            settings=job.sending,
+            listener=listener,
+            settings=settings,
         )
         parts = Evidence(journal.files()).further(journal.claims())
         if not parts:
             break
-        job.listener(Event("upload", f"{len(parts)} parts again, to find the lines that failed"))
-        journal.add(parts, open_file)
-    return _confirmed(job, audit, run, journal)
+        listener(Event("upload", f"{len(parts)} parts again, to find the lines that failed"))
+        journal.add(parts, open_part)
+    listener(Event("confirm", f"{len(journal.files())} files"))
+    return _confirmed(audit, run, journal)
 
 
 def _refuse_compressed(audit: Audit, run: Run) -> None:
@@ -55,9 +67,8 @@ def _refuse_compressed(audit: Audit, run: Run) -> None:
         raise DefinitionError(message, problem)
 
 
-def _confirmed(job: Job, audit: Audit, run: Run, journal: FilesTable) -> Run:
+def _confirmed(audit: Audit, run: Run, journal: FilesTable) -> Run:
     found = Evidence(journal.files()).outcome()
-    job.listener(Event("confirm", f"{len(journal.files())} files"))
     rejected = audit.reject(run, found.failed, journal.messages()) if found.failed else 0
     audit.doubt(run.run_id, run.name, found.doubtful)
     audit.confirm(run.run_id, run.name, found.arrived)

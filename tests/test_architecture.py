@@ -290,3 +290,14 @@ def test_checking_a_definition_loads_no_spark() -> None:
         [sys.executable, "-c", script], cwd=PACKAGE.parent, capture_output=True, check=False
     )
     assert done.returncode == 0, done.stderr.decode()
+
+
+def test_the_map_of_modules_says_what_each_is_for() -> None:
+    page = (PACKAGE.parent / "docs" / "modules.md").read_text(encoding="utf-8")
+    for path in MODULES:
+        if path.stem == "__init__":
+            continue
+        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        first = text.split("\n\n")[0].replace("\n", " ").replace("|", "\\|")
+        assert page.count(f"| `{path.stem}` | {first} |") == 1, path.stem
+    assert page.count("\n| `") == len(MODULES) - 1
