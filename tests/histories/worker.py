@@ -88,15 +88,16 @@ def hook(spark: Any, boundaries: Boundaries) -> None:
         around(writer, "text", lambda _, path: commit("write", path))
     around(type(spark), "sql", statement)
     around(stores.Folder, "remove", lambda folder, name="": removal(folder, name))
-    around(stores.Folder, "move", lambda _, name, to: f"move {place(name)}")
+    around(stores.Folder, "move", lambda _, name, to, new_name: f"move {place(name)}")
+    around(stores.Folder, "become", lambda _, other: "rename the folder of a run")
     around(stores.Folder, "write", lambda _, name, content: f"write {place(name)}")
     name_what_is_recorded()
 
 
 def commit(verb: str, location: str) -> str:
     """A write by Spark."""
-    if location.endswith("/_staging"):
-        return "write import files into _staging"
+    if location.endswith("/_spark"):
+        return "write import files into a hidden folder"
     return " ".join(filter(None, [verb, Path(location).name, doing.get()]))
 
 
@@ -108,7 +109,7 @@ def statement(_: Any, text: str, *args: Any, **kwargs: Any) -> str | None:
 
 def place(name: str) -> str:
     """A file of a run's folder, without what differs from run to run."""
-    return re.sub(r"_staging/file=.*", "an import file", name) or "the folder of a run"
+    return re.sub(r"_spark/file=.*", "an import file", name) or "the folder of a run"
 
 
 def removal(folder: stores.Folder, name: str) -> str | None:
