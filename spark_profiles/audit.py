@@ -93,7 +93,8 @@ class Audit:
 
     def _create(self, name: str) -> None:
         if not self.is_sail:  # a statement is a third cheaper than the writing of no rows
-            self.spark.sql(schemas.creation(name, self.target(name))).collect()
+            statement = schemas.creation(name, self.target(name))
+            _repeated(lambda: self.spark.sql(statement).collect())
             return
         empty = self.spark.createDataFrame([], schemas.TABLES[name])
         writer = (

@@ -137,8 +137,17 @@ def name_what_is_recorded() -> None:
         return f"({changed.get('status', run.status).value})"
 
     def of_records(_: Any, table: str, run_id: str, records: Any) -> str:
-        states = sorted({str(record["status"]) for record in records if "status" in record})
-        return f"({', '.join(states)})" if states else ""
+        states = {str(record["status"]) for record in records if "status" in record}
+        if not states:
+            return ""
+        # How many answers are there already is a matter of time, and no name for a boundary.
+        return (
+            "(sending)"
+            if "sending" in states
+            else "(written)"
+            if states == {"written"}
+            else ("(answers)")
+        )
 
     named(Audit, "_create", lambda *_: "(created)")
     named(Audit, "put_run", of_run)
