@@ -103,7 +103,7 @@ class Audit:
             .partitionBy(schemas.PARTITIONED_BY[name])
             .options(**schemas.PROPERTIES)
         )
-        self._save(writer, name)
+        self.save(writer, name)
 
     def read(self, table: str) -> DataFrame:
         """The table as it is now."""
@@ -129,10 +129,10 @@ class Audit:
         if self.is_sail and "array<" in schemas.TABLES[table]:
             delete = f"DELETE FROM {self.target(table)} WHERE run_id = '{run_id}'"
             _repeated(lambda: self.spark.sql(delete).collect())
-            self._save(writer.mode("append"), table)
+            self.save(writer.mode("append"), table)
         else:
             replaced = writer.mode("overwrite").option("replaceWhere", f"run_id = '{run_id}'")
-            self._save(replaced, table)
+            self.save(replaced, table)
 
     def put_records(self, table: str, run_id: str, records: Sequence[dict[str, Any]]) -> None:
         """The same for a few records of the driver; members that the table lacks are ignored."""
@@ -340,7 +340,8 @@ class Audit:
             raise
         return True
 
-    def _save(self, writer: Any, table: str) -> None:
+    def save(self, writer: Any, table: str) -> None:
+        """Let the writer write the table, again where another commit came between."""
         if self.is_path:
             _repeated(lambda: writer.save(f"{self.location}/{table}"))
         else:

@@ -61,11 +61,7 @@ def recorded(audit: Audit) -> int:
 def append(audit: Audit, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
     """Add rows to a table; columns that it lacks are added with them, and null in older rows."""
     new = audit.spark.createDataFrame(list(rows), schemas.TABLES[table]).write.format("delta")
-    writer = new.mode("append").option("mergeSchema", "true")
-    if audit.is_path:
-        writer.save(f"{audit.location}/{table}")
-    else:
-        writer.saveAsTable(f"{audit.location}.{table}")
+    audit.save(new.mode("append").option("mergeSchema", "true"), table)
 
 
 def _add_columns(audit: Audit, table: str) -> bool:

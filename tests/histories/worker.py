@@ -88,16 +88,17 @@ def hook(spark: Any, boundaries: Boundaries) -> None:
         around(writer, "text", lambda _, path: commit("write", path))
     around(type(spark), "sql", statement)
     around(stores.Folder, "remove", lambda folder, name="": removal(folder, name))
-    around(stores.Folder, "move", lambda _, name, to, new_name: f"move {place(name)}")
-    around(stores.Folder, "become", lambda _, other: "rename the folder of a run")
-    around(stores.Folder, "write", lambda _, name, content: f"write {place(name)}")
+    around(stores.Folder, "remove_file", lambda _, name: f"remove {place(name)}")
+    around(stores.Folder, "move", lambda _, name, *to: f"move {place(name)}")
+    around(stores.Folder, "replace", lambda _, name, chunks: f"write {place(name)}")
+    around(stores.Folder, "become", lambda *_: "let the folder of a run appear")
     name_what_is_recorded()
 
 
 def commit(verb: str, location: str) -> str:
     """A write by Spark."""
-    if location.endswith("/_spark"):
-        return "write import files into a hidden folder"
+    if Path(location).parent.name != "audit":
+        return "write the text of import files"
     return " ".join(filter(None, [verb, Path(location).name, doing.get()]))
 
 
@@ -109,12 +110,13 @@ def statement(_: Any, text: str, *args: Any, **kwargs: Any) -> str | None:
 
 def place(name: str) -> str:
     """A file of a run's folder, without what differs from run to run."""
-    return re.sub(r"_spark/file=.*", "an import file", name) or "the folder of a run"
+    return re.sub(r".*/file=.*", "an import file", name) or "the folder of a run"
 
 
 def removal(folder: stores.Folder, name: str) -> str | None:
     """A removal; None where there is nothing to remove."""
-    return f"remove {place(name)}" if folder.exists(name) else None
+    hidden = "hidden " if Path(folder.root).name.startswith(("_", ".")) and not name else ""
+    return f"remove {place(name)}".replace("the ", f"the {hidden}") if folder.exists(name) else None
 
 
 def name_what_is_recorded() -> None:
