@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
+import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,20 @@ class Rewritten:
     lines: int
     bytes: int
     sha256: str
+    content_bytes: int
+    """Of the lines themselves; where the file is compressed these two differ from those of it."""
+    content_sha256: str
+
+
+@dataclass
+class _Measure:
+    size: int = 0
+    digest: Any = field(default_factory=hashlib.sha256)
+
+    def see(self, data: bytes) -> bytes:
+        self.size += len(data)
+        self.digest.update(data)
+        return data
 
 
 @dataclass
@@ -33,25 +49,46 @@ class _Without:
 
     unwanted: Collection[bytes]
     lines: int = 0
-    size: int = 0
-    digest: Any = field(default_factory=hashlib.sha256)
+    content: _Measure = field(default_factory=_Measure)
+    stored: _Measure = field(default_factory=_Measure)
 
     def chunks(self, folder: Folder, path: str) -> Iterator[bytes]:
+        """The file as it is to be stored; compressed where it is compressed now."""
+        is_gzip = path.endswith(".gz")
+        packer = zlib.compressobj(wbits=zlib.MAX_WBITS | 16) if is_gzip else None
+        with folder.open(path) as stream:
+            lines = _lines(gzip.GzipFile(fileobj=stream) if is_gzip else stream)
+            for batch in self._batches(lines):
+                data = self.content.see(batch)
+                yield self.stored.see(packer.compress(data) if packer else data)
+        if packer:
+            yield self.stored.see(packer.flush())
+
+    def _batches(self, lines: Iterator[bytes]) -> Iterator[bytes]:
         batch: list[bytes] = []
         size = 0
-        with folder.open(path) as stream:
-            for line in _lines(stream):
-                if line.rstrip(b"\n") in self.unwanted:
-                    continue
-                self.lines += 1
-                self.size += len(line)
-                self.digest.update(line)
-                batch.append(line)
-                size += len(line)
-                if size >= _BATCH:
-                    yield b"".join(batch)
-                    batch, size = [], 0
+        for line in lines:
+            if line.rstrip(b"\n") in self.unwanted:
+                continue
+            self.lines += 1
+            batch.append(line)
+            size += len(line)
+            if size >= _BATCH:
+                yield b"".join(batch)
+                batch, size = [], 0
         yield b"".join(batch)
+
+    def rewritten(self, path: str) -> Rewritten:
+        """What became of the file."""
+        stored, content = self.stored, self.content
+        return Rewritten(
+            path,
+            self.lines,
+            stored.size,
+            stored.digest.hexdigest(),
+            content.size,
+            content.digest.hexdigest(),
+        )
 
 
 def _lines(stream: Any) -> Iterator[bytes]:
@@ -83,7 +120,7 @@ def without(folder: Folder, paths: Sequence[str], unwanted: Collection[bytes]) -
         folder.replace(path, kept.chunks(folder, path))
         if kept.lines == 0:
             folder.remove_file(path)
-        done.append(Rewritten(path, kept.lines, kept.size, kept.digest.hexdigest()))
+        done.append(kept.rewritten(path))
     if done and folder.exists(MANIFEST):
         _correct_manifest(folder, {file.path: file for file in done})
     return done
@@ -95,6 +132,6 @@ def _correct_manifest(folder: Folder, rewritten: dict[str, Rewritten]) -> None:
         if entry["path"] in rewritten:
             now = rewritten[entry["path"]]
             entry.update(lines=now.lines, bytes=now.bytes, sha256=now.sha256)
-            entry.update(content_bytes=now.bytes, content_sha256=now.sha256)
+            entry.update(content_bytes=now.content_bytes, content_sha256=now.content_sha256)
     content["files"] = [entry for entry in content["files"] if entry["lines"]]
     folder.write(MANIFEST, json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
