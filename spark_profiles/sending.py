@@ -6,7 +6,7 @@ Its own state is on record before a byte leaves; a stop anywhere is continued by
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO
@@ -83,6 +83,7 @@ class Sending:
         self._failure: Exception | None = None
         self._rejected: list[RejectedLine] = []
         self._unknown: dict[str, int] = {}
+        self._sends: Counter[str] = Counter()  # of this start; a file's attempts are of all
         self._hashes: dict[str, str | None] = {}
         self._begun = self._recorded_at = clock()
         self._poll_s, self._look_at = settings.poll_every_s, self._begun + settings.poll_every_s
@@ -159,6 +160,7 @@ class Sending:
         batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
         for name in batch:
             attempts = self._files[name].attempts + 1
+            self._sends[name] += 1
             self._set(self._files[name], status=FileStatus.SENDING, attempts=attempts)
         if batch:
             self._save()
@@ -200,6 +202,7 @@ class Sending:
 
     def _unsend(self, file: FileRecord) -> None:
         """It certainly did not arrive."""
+        self._sends[file.name] -= 1
         self._set(file, status=FileStatus.WRITTEN, attempts=file.attempts - 1)
 
     def _halt(self) -> None:
@@ -268,7 +271,7 @@ class Sending:
             self._set(file, status=FileStatus.FAILED, message="given up before it was sent")
             return
         self._set(file, status=FileStatus.WRITTEN)
-        if file.attempts % _SENDS:
+        if self._sends[file.name] < _SENDS:
             self._waiting.appendleft(file.name)
         else:
             found = f"sent {_SENDS} times and not taken: {file.message or 'no answer'}"

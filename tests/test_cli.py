@@ -207,7 +207,7 @@ def test_a_killed_upload_is_continued_by_the_same_command(
     spark: SparkSession, tmp_path: Path
 ) -> None:
     """A real process, killed while the files are on their way; nothing is lost or sent twice."""
-    definition = write_shop(spark, tmp_path)
+    definition = write_shop(spark, tmp_path, people=90)
     (tmp_path / "token").write_text("api:right")
     with server.running(tmp_path / "d.sqlite", token="api:right") as emulator:
         command = [
@@ -231,8 +231,8 @@ def test_a_killed_upload_is_continued_by_the_same_command(
         executions = len(emulator.store.executions())
     assert 2 <= sent < files, "the kill came before the end of the upload"
     assert executions == files, "each file became one execution"
-    assert held == {f"c{n:02d}": f"Name {n}" for n in range(20)}
-    assert (ended["new"], ended["same"], ended["lines"]) == (0, 20, 0)
+    assert held == {f"c{n:02d}": f"Name {n}" for n in range(90)}
+    assert (ended["new"], ended["same"], ended["lines"]) == (0, 90, 0)
 
 
 def _wait_for(condition: Any, seconds: float = 120.0) -> None:
