@@ -222,6 +222,7 @@ def test_what_was_not_confirmed_is_sent_again_by_itself(a_shop: Shop) -> None:
     assert len(a_shop.table("delivered")) == len(PEOPLE)
 
 
+@pytest.mark.sail
 def test_a_rejected_line_is_named_the_others_of_its_file_are_confirmed(a_shop: Shop) -> None:
     a_shop.emulator.faults.rejects = lambda command: command["user_account_id"] == "c5"
     with pytest.raises(UnconfirmedError):
@@ -247,6 +248,7 @@ def test_a_rejected_line_is_named_the_others_of_its_file_are_confirmed(a_shop: S
     assert a_shop.names() == names(PEOPLE)
 
 
+@pytest.mark.sail
 def test_who_is_gone_is_deleted_after_the_days_of_grace(a_shop: Shop) -> None:
     patient = replace(a_shop.job, policy=Policy(keep_gone_days=2))
 
@@ -268,6 +270,7 @@ def test_who_is_gone_is_deleted_after_the_days_of_grace(a_shop: Shop) -> None:
     assert (back.lines, back.kept, back.same) == (0, 0, 7)
 
 
+@pytest.mark.sail
 def test_a_list_of_keys_is_deleted_although_the_users_are_there(a_shop: Shop) -> None:
     a_shop.run(PEOPLE)
     done = a_shop.run(PEOPLE, remove=["c1", "nobody"], accepted=Acceptance(("deletes",)))
@@ -282,6 +285,7 @@ def test_abandon_frees_what_was_not_sent(a_shop: Shop) -> None:
     assert run.deliver(a_shop.job, "shop", a_shop.datamart) is None
 
 
+@pytest.mark.sail
 def test_retry_sends_the_failed_files_of_the_last_run(a_shop: Shop) -> None:
     a_shop.emulator.faults.fail_executions = 1
     with pytest.raises(UnconfirmedError):
@@ -304,6 +308,7 @@ def test_a_second_run_meets_the_lease_of_the_first(a_shop: Shop) -> None:
     assert a_shop.run(PEOPLE).status is RunStatus.CONFIRMED
 
 
+@pytest.mark.sail
 def test_the_lease_of_a_dead_process_is_taken_over(a_shop: Shop) -> None:
     audit = a_shop.job.tables()
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
