@@ -103,5 +103,5 @@ def test_a_person_sees_executions_a_profile_and_its_history(
     field.clear()
     field.send_keys("nobody")
     browser.find_element("css selector", "form button").click()
-    assert "Nobody has this account here" in browser.find_element("id", "profile").text
+    wait_for(lambda: "Nobody has this account here" in browser.find_element("id", "profile").text)
     assert browser.get_log("browser") == []
