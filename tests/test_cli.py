@@ -235,7 +235,7 @@ def test_a_killed_upload_is_continued_by_the_same_command(
     assert (ended["new"], ended["same"], ended["lines"]) == (0, 90, 0)
 
 
-def _wait_for(condition: Any, seconds: float = 120.0) -> None:
+def _wait_for(condition: Any, seconds: float = 600.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited too long"
