@@ -11,6 +11,11 @@ os.environ["TZ"] = "Pacific/Chatham"
 time.tzset()
 
 import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
+
+if "CI" not in os.environ:  # there Hypothesis does the same by itself
+    settings.register_profile("calm", deadline=None)  # a busy machine is no fault of an example
+    settings.load_profile("calm")
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
