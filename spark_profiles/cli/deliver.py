@@ -70,7 +70,7 @@ Cancel = Annotated[
 
 @app.command()
 def upload(
-    name: Annotated[str, typer.Argument(help="Name of the definition.", show_default=False)],
+    name: options.Name,
     datamart: options.DatamartId,
     audit: options.AuditAt = "audit",
     api: options.Api = options.API,
@@ -125,7 +125,7 @@ def upload(
 
 @app.command()
 def retry(
-    name: Annotated[str, typer.Argument(help="Name of the definition.", show_default=False)],
+    name: options.Name,
     datamart: options.DatamartId,
     audit: options.AuditAt = "audit",
     api: options.Api = options.API,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 DefinitionFile = Annotated[
     Path, typer.Argument(help="The definition, a YAML file.", show_default=False)
 ]
+Name = Annotated[str, typer.Argument(help="Name of the definition.", show_default=False)]
 AsOf = Annotated[
     str,
     typer.Option(

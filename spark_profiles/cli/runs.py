@@ -11,8 +11,6 @@ from spark_profiles.cli import options
 from spark_profiles.cli.app import app
 from spark_profiles.errors import DefinitionError, Problem
 
-Name = Annotated[str, typer.Argument(help="Name of the definition.", show_default=False)]
-
 
 @app.command()
 def build(
@@ -113,7 +111,7 @@ def status(
 
 @app.command()
 def abandon(
-    name: Name,
+    name: options.Name,
     audit: options.AuditAt = "audit",
     engine: options.Engine = "spark",
     *,
@@ -129,7 +127,7 @@ def abandon(
 
 @app.command()
 def churn(
-    name: Name,
+    name: options.Name,
     audit: options.AuditAt = "audit",
     engine: options.Engine = "spark",
     *,
