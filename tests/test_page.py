@@ -27,14 +27,14 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Any]:
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
     options = webdriver.ChromeOptions()
     options.binary_location = BROWSER
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'browser'}"):
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):
         options.add_argument(flag)
     os.environ["SE_OFFLINE"] = "true"
     driver = webdriver.Chrome(options=options, service=Service(DRIVER))
@@ -96,12 +96,27 @@ def test_a_person_sees_executions_a_profile_and_its_history(
     assert '"loyalty": "SILVER"' in browser.find_element("id", "profile").text
     PICTURE.parent.mkdir(exist_ok=True)
     browser.save_screenshot(str(PICTURE))
-    # It goes on by itself, and the form finds somebody else.
+    assert browser.get_log("browser") == []
+
+
+def test_the_page_goes_on_by_itself_and_its_form_finds_somebody_else(
+    datamart_emulator: Emulator, browser: Any
+) -> None:
+    from selenium.common.exceptions import WebDriverException
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    emulator = datamart_emulator
+    emulator.faults.execution_seconds = 600.0
+    send(emulator, "shop", profile("c1"))
+    browser.get(f"{emulator.url}/?datamart=1500&compartment=1&account=c1")
     emulator.faults.execution_seconds = 0.0
     wait_for(lambda: "PENDING" not in rows_of(browser)[0])
     field = browser.find_element("name", "account")
     field.clear()
     field.send_keys("nobody")
     browser.find_element("css selector", "form button").click()
-    wait_for(lambda: "Nobody has this account here" in browser.find_element("id", "profile").text)
+    # Between two pages there is nothing to find.
+    WebDriverWait(browser, 60, ignored_exceptions=[WebDriverException]).until(
+        lambda page: "Nobody has this account here" in page.find_element("id", "profile").text
+    )
     assert browser.get_log("browser") == []
