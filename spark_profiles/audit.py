@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
-from spark_profiles import guard, places, schemas, statements, states
+from spark_profiles import frames, guard, places, schemas, statements, states
 from spark_profiles.guard import SourceCounts
 from spark_profiles.states import RunStatus
 
@@ -137,7 +137,7 @@ class Audit:
     def put_records(self, table: str, run_id: str, records: Sequence[dict[str, Any]]) -> None:
         """The same for a few records of the driver; members that the table lacks are ignored."""
         rows = [tuple(record.get(name) for name, _ in _columns(table)) for record in records]
-        self.put(table, run_id, self.spark.createDataFrame(rows, schemas.TABLES[table]))
+        self.put(table, run_id, frames.of(self.spark, rows, schemas.TABLES[table]))
 
     def put_run(self, run: Run, **changed: Any) -> Run:
         """Record the run with these members changed; returns it as recorded.
@@ -161,7 +161,7 @@ class Audit:
         """The same in one commit where a part of the table cannot be replaced."""
         row = tuple(record[name] for name, _ in _columns("runs"))
         view = f"run_{record['run_id'].replace('-', '_')}"
-        self.spark.createDataFrame([row], schemas.TABLES["runs"]).createOrReplaceTempView(view)
+        frames.of(self.spark, [row], schemas.TABLES["runs"]).createOrReplaceTempView(view)
         names = [name for name, _ in _columns("runs")]
         merge = (
             f"MERGE INTO {self.target('runs')} AS d USING {view} AS c ON d.run_id = c.run_id"
@@ -236,7 +236,8 @@ class Audit:
         """The lines that lie in these parts: all of `placed`, and line_number."""
         files = sorted({part.file for part in parts})
         numbered = places.numbered(self.placed(run_id).where(F.col("file").isin(*files)))
-        wanted = self.spark.createDataFrame(
+        wanted = frames.of(
+            self.spark,
             [(part.file, part.first, part.last) for part in parts],
             "part_of string, first bigint, last bigint",
         )
@@ -253,7 +254,7 @@ class Audit:
         `messages` are what the error files said: of a part and a line in it.
         """
         told = [(*key, message) for key, message in messages.items()]
-        said = self.spark.createDataFrame(told, "file string, line bigint, message string")
+        said = frames.of(self.spark, told, "file string, line bigint, message string")
         # A part of one line has one message; of others the message of the line is looked for.
         said = said.groupBy("file", "line").agg(F.max("message").alias("message"))
         lines = self._numbered(run.run_id, parts).alias("l")

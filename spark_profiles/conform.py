@@ -9,7 +9,7 @@ from pyspark.sql import Window
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from spark_profiles import columns, keys, sql
+from spark_profiles import columns, frames, keys, sql
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -187,7 +187,7 @@ def _tallies(source: Judged) -> DataFrame:
 
 def _nothing(sources: Sequence[Judged], users: DataFrame) -> DataFrame:
     """The tally of no row, for each source: one without any rows is counted too."""
-    names = users.sparkSession.createDataFrame([(s.name,) for s in sources], "source string")
+    names = frames.of(users.sparkSession, [(s.name,) for s in sources], "source string")
     none = F.lit(0).cast("bigint")
     tallies = [none.alias(name) for name in ("n", ACCEPTED, REFUSED, DUPLICATE, AFTER)]
     newest = F.lit(None).cast("timestamp").alias("newest")

@@ -27,6 +27,7 @@ from spark_profiles import (
     changes,
     commands,
     definition,
+    frames,
     history,
     kept,
     leases,
@@ -191,7 +192,7 @@ def _of(audit: Audit, table: str, found: Persons) -> DataFrame:
 
 
 def _keys(audit: Audit, found: Persons) -> DataFrame:
-    return audit.spark.createDataFrame(list(found.profiles), "name string, profile_key string")
+    return frames.of(audit.spark, list(found.profiles), "name string, profile_key string")
 
 
 def _refused(audit: Audit, found: Persons) -> DataFrame:
@@ -266,7 +267,7 @@ def _may_be_there(
     audit: Audit, runs: Sequence[Run], name: str, keys: Sequence[tuple[str, str]]
 ) -> DataFrame:
     """The persons' profiles that are delivered, or whose last line may have arrived."""
-    mine = audit.spark.createDataFrame(keys, "name string, profile_key string")
+    mine = frames.of(audit.spark, keys, "name string, profile_key string")
     both = ["name", "profile_key"]
     delivered = audit.delivered(name).join(mine, on=both, how="left_semi")
     left = F.col("file_status").isNotNull() & (F.col("file_status") != "written")
@@ -317,7 +318,7 @@ def _erase_tables(audit: Audit, found: Persons) -> None:
     refused = _refused(audit, found).collect()
     if refused:  # the fact that a row was refused stays, so that the counts of runs still add up
         columns = "run_id string, source string, row string"
-        rows = audit.spark.createDataFrame([tuple(row) for row in refused], columns)
+        rows = frames.of(audit.spark, [tuple(row) for row in refused], columns)
         removal.blank(
             audit, "refused_rows", rows, on=["run_id", "source", "row"], columns=["key", "row"]
         )

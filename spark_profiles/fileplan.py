@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
-from spark_profiles import packing, places
+from spark_profiles import frames, packing, places
 from spark_profiles.errors import IntegrityError, Problem
 from spark_profiles.packing import DEFAULT_LIMITS, Grain, Limits
 from spark_profiles.schemas import UPSERT
@@ -128,7 +128,7 @@ def grains(lines: DataFrame, limits: Limits = DEFAULT_LIMITS) -> list[Grain]:
     coarse = [cell for cell, grain in whole.items() if _is_more(grain, fine)]
     found = [grain for cell, grain in whole.items() if cell not in set(coarse)]
     if coarse:
-        asked = lines.sparkSession.createDataFrame(coarse, "operation string, cell int")
+        asked = frames.of(lines.sparkSession, coarse, "operation string, cell int")
         there = sized.join(F.broadcast(asked), on=["operation", "cell"], how="left_semi")
         found += [_grain(row) for row in _cut(there, fine).collect()]
     return found

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from spark_profiles import commands, fileplan, manifest, places
+from spark_profiles import commands, fileplan, frames, manifest, places
 from spark_profiles.digests import Content
 from spark_profiles.errors import (
     DefinitionError,
@@ -99,7 +99,8 @@ def _refuse_taken(folder: Folder) -> None:
 
 
 def _write_text(spark: SparkSession, lines: DataFrame, planned: Plan, folder: Folder) -> None:
-    files = spark.createDataFrame(
+    files = frames.of(
+        spark,
         [(file.operation, file.ranges, number) for number, file in enumerate(planned.files)],
         "operation string, ranges string, file int",
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
-from spark_profiles import places
+from spark_profiles import frames, places
 from spark_profiles.attribution import Evidence
 from spark_profiles.schemas import NEW, UPSERT
 from spark_profiles.upload import FileRecord, FileStatus
@@ -28,9 +28,8 @@ def sent(audit: Audit, runs: Sequence[Run]) -> DataFrame:
     Beside the columns of `lines`: run_number (its place in `runs`), file and file_status (null
     where no file was written) and is_confirmed: whether the platform took the line for certain.
     """
-    numbers = audit.spark.createDataFrame(
-        [(run.run_id, number) for number, run in enumerate(runs)], "run_id string, run_number int"
-    )
+    named = [(run.run_id, number) for number, run in enumerate(runs)]
+    numbers = frames.of(audit.spark, named, "run_id string, run_number int")
     lines = audit.read("lines").where(F.col("operation").isNotNull())
     lines = lines.join(F.broadcast(numbers), on="run_id", how="inner")
     told = places.placed(lines, _files(audit), on=("run_id", "operation"), how="left")
@@ -76,7 +75,7 @@ def _files(audit: Audit) -> DataFrame:
         "run_id string, operation string, ranges string, first_bucket int, last_bucket int,"
         " file string"
     )
-    return audit.spark.createDataFrame(found, f"{columns}, file_status string, is_certain boolean")
+    return frames.of(audit.spark, found, f"{columns}, file_status string, is_certain boolean")
 
 
 def _record(row: dict[str, Any]) -> FileRecord:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import types as T
 
-from spark_profiles import schemas
+from spark_profiles import frames, schemas
 from spark_profiles.errors import DefinitionError, Problem
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def recorded(audit: Audit) -> int:
 
 def append(audit: Audit, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
     """Add rows to a table; columns that it lacks are added with them, and null in older rows."""
-    new = audit.spark.createDataFrame(list(rows), schemas.TABLES[table]).write.format("delta")
+    new = frames.of(audit.spark, list(rows), schemas.TABLES[table]).write.format("delta")
     audit.save(new.mode("append").option("mergeSchema", "true"), table)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from spark_profiles import receipts
+from spark_profiles import frames, receipts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -108,7 +108,7 @@ def _of_others(audit: Audit, keys: set[tuple[str, str]], emails: Sequence[str]) 
     """Those of the addresses that also stand in profiles of others."""
     if not emails:
         return set()
-    mine = audit.spark.createDataFrame(sorted(keys), "name string, profile_key string")
+    mine = frames.of(audit.spark, sorted(keys), "name string, profile_key string")
     others = audit.read("delivered").join(mine, on=["name", "profile_key"], how="left_anti")
     counts = [
         F.count(F.when(F.contains(F.lower("payload"), F.lit(email)), 1)).alias(f"n{number}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from spark_profiles import changes, commands, history, run, schemas
+from spark_profiles import changes, commands, frames, history, run, schemas
 from spark_profiles.definition import Definition
 from spark_profiles.errors import DefinitionError, Problem, SourceError
 from spark_profiles.guard import Acceptance
@@ -104,7 +104,7 @@ def given(
         lines=commands.lines(changed, definition.delivery),
         refused=spark.createDataFrame([], schemas.REFUSED_ROWS).drop("run_id"),
         warnings=None,
-        counts=spark.createDataFrame([(definition.spine[0], *parts)], schemas.SOURCE_COUNTS),
+        counts=frames.of(spark, [(definition.spine[0], *parts)], schemas.SOURCE_COUNTS),
         kind=kind,
     )
 

@@ -23,6 +23,7 @@ from spark_profiles import (
     changes,
     fileplan,
     files,
+    frames,
     guard,
     leases,
     migrations,
@@ -279,7 +280,7 @@ def _known(job: Job, audit: Audit, history: Sequence[Run], name: str, wish: Wish
 def _keys(spark: SparkSession, keys: Sequence[str]) -> DataFrame | None:
     if not keys:
         return None
-    return spark.createDataFrame([(key,) for key in keys], "profile_key string")
+    return frames.of(spark, [(key,) for key in keys], "profile_key string")
 
 
 def _guard(
