@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
-from spark_profiles import frames, guard, places, schemas, statements, states
-from spark_profiles.guard import SourceCounts
+from spark_profiles import columns, frames, guard, places, schemas, statements, states
+from spark_profiles.guard import ConsentCount, RuleCount, SourceCounts
 from spark_profiles.states import RunStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame, SparkSession
 
     from spark_profiles.slices import Slice
 
@@ -71,6 +71,10 @@ class Run:
     updated_at: datetime | None = None
     kind: str | None = None
     pruned_at: datetime | None = None
+    unusable: int | None = None
+    """Profiles of users who are there, but refused; they stay as delivered."""
+    warnings: tuple[RuleCount, ...] = ()
+    consents: tuple[ConsentCount, ...] = ()
 
 
 class Audit:
@@ -149,7 +153,8 @@ class Audit:
         states.check(run.status, after.status)
         record = {f.name: getattr(after, f.name) for f in fields(after)}
         record["status"] = after.status.value
-        record["counts"] = [tuple(asdict(count).values()) for count in after.counts]
+        for name in _COUNTED:
+            record[name] = [tuple(asdict(count).values()) for count in record[name]]
         record["sources"] = list(after.sources)
         if self.is_sail:
             self._merge_run(record)
@@ -172,10 +177,11 @@ class Audit:
         _repeated(lambda: self.spark.sql(merge).collect())
 
     def runs(self, name: str | None = None) -> list[Run]:
-        """The runs, oldest first: of one definition, or of all."""
+        """The runs, oldest first: of one definition, or of all; instants are aware, in UTC."""
         rows = self.read("runs")
         chosen = rows if name is None else rows.where(F.col("name") == name)
-        return [_run(row.asDict(recursive=True)) for row in chosen.orderBy("started_at").collect()]
+        found = chosen.orderBy("started_at").select(*_in_micros())
+        return [_run(row.asDict(recursive=True)) for row in found.collect()]
 
     def delivered(self, name: str) -> DataFrame:
         """The profiles as last confirmed, or in doubt (see `doubt`); one row is a profile."""
@@ -202,7 +208,8 @@ class Audit:
         if with_stats:
             rows = self.of_run("property_stats", run.run_id).drop("run_id").collect()
             stats = tuple(guard.PropertyStats(**row.asDict()) for row in rows)
-        known = (run.changed or 0) + (run.gone or 0) + (run.same or 0) + (run.kept or 0)
+        parts = (run.changed, run.gone, run.same, run.kept, run.unusable)
+        known = sum(part or 0 for part in parts)
         return guard.Figures(
             definition_hash=run.definition_hash,
             as_of=run.as_of,
@@ -387,8 +394,40 @@ def _columns(table: str) -> list[tuple[str, str]]:
     return [(name, to) for name, _, to in (part.strip().partition(" ") for part in parts)]
 
 
+_COUNTED: dict[str, Any] = {
+    "counts": SourceCounts, "warnings": RuleCount, "consents": ConsentCount,
+}  # fmt: skip
+"""The columns of a run that hold counts, and what one of them is."""
+
+
+def _in_micros() -> list[Column]:
+    """The columns of `runs`, instants as microseconds: collected they would lose their zone."""
+
+    def counted(count: Column) -> Column:
+        names = [field.name for field in fields(SourceCounts)]
+        parts = [count[name].alias(name) for name in names]
+        parts[names.index("newest")] = F.unix_micros(count["newest"]).alias("newest")
+        return F.struct(*parts)
+
+    special = {"counts": F.transform("counts", counted).alias("counts")}
+    return [
+        F.unix_micros(name).alias(name) if to == "timestamp" else special.get(name, F.col(name))
+        for name, to in _columns("runs")
+    ]
+
+
 def _run(row: dict[str, Any]) -> Run:
+    for count in row["counts"] or ():
+        count["newest"] = _instant(count["newest"])
+    for name, to in _columns("runs"):
+        if to == "timestamp":
+            row[name] = _instant(row[name])
+    for name, kind in _COUNTED.items():
+        row[name] = tuple(kind(**count) for count in row[name] or ())
     row["status"] = RunStatus(row["status"])
     row["sources"] = tuple(tuple(source.values()) for source in row["sources"] or ())
-    row["counts"] = tuple(SourceCounts(**count) for count in row["counts"] or ())
     return Run(**row)
+
+
+def _instant(micros: int | None) -> datetime | None:
+    return None if micros is None else columns.instant_of(micros)

@@ -5,6 +5,8 @@ differs but is not sent is still told, with the reason:
 
     held   the platform rejected this very payload too often, or the user is to be removed
     kept   the user left the spine, but not for long enough to be deleted
+    unusable   the user is in the spine, but with no row that may be used, or without an identifier
+               of its own: refused is not gone, and the profile stays as delivered
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from spark_profiles import columns
-from spark_profiles.schemas import CHANGED, GONE, HELD, KEPT, NEW, SAME
+from spark_profiles.schemas import CHANGED, GONE, HELD, KEPT, NEW, SAME, UNUSABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,16 +72,17 @@ def between(
 
     Args:
         delivered: profile_key, identifier, payload, payload_hash; one row per profile_key.
-        wanted: the same columns; one row per profile_key.
+        wanted: the same columns; one row per profile_key. Where it has a column is_unusable too, of
+            the rows for which that is true nothing but the key is looked at: such users are there.
         as_of: the instant from which a user that is not wanted counts as gone.
         policy: what is sent of that which differs.
         known: what else decides; its `delivered` is not looked at.
 
     Returns:
-        profile_key, change (new, changed, gone, same, held or kept), since (when a gone user was
-        first missed), identifier, payload and payload_hash as wanted (of a gone profile: as
-        delivered), delivered_hash, and of a changed profile the properties that differ (top-level
-        names, sorted). A profile whose identifier changed is changed.
+        profile_key, change (new, changed, gone, same, held, kept or unusable), since (when a gone
+        user was first missed), identifier, payload and payload_hash as wanted (of a gone or
+        unusable profile: as delivered), delivered_hash, and of a changed profile the properties
+        that differ (top-level names, sorted). A profile whose identifier changed is changed.
     """
     before = delivered.select(
         "profile_key",
@@ -87,14 +90,16 @@ def between(
         F.col("payload").alias("delivered_payload"),
         F.col("payload_hash").alias("delivered_hash"),
     )
-    both = _marked(wanted.join(before, on="profile_key", how="full"), known)
+    both = _marked(_together(wanted, before), known)
     is_gone = F.col("payload_hash").isNull()
+    is_unusable = F.col("is_unusable") & ~F.col("is_removed")
     is_same = (F.col("payload_hash") == F.col("delivered_hash")) & (
         F.col("identifier") == F.col("old_identifier")
     )
     is_asked = F.lit(True) if policy.resend_all else F.col("is_asked")
     change = (
         F.when(F.col("is_removed"), F.when(F.col("delivered_hash").isNull(), HELD).otherwise(GONE))
+        .when(is_unusable, UNUSABLE)
         .when(is_same & ~is_asked, SAME)
         .when((F.col("times") >= policy.most_rejections) & ~is_asked, HELD)
         .when(is_gone & _is_kept(policy, as_of), KEPT)
@@ -111,13 +116,24 @@ def between(
     return decided.select(
         "profile_key",
         "change",
-        F.when(is_gone, F.coalesce("since", columns.at(as_of))).alias("since"),
+        F.when(is_gone & ~is_unusable, F.coalesce("since", columns.at(as_of))).alias("since"),
         F.coalesce("identifier", "old_identifier").alias("identifier"),
         F.coalesce("payload", "delivered_payload").alias("payload"),
         F.coalesce("payload_hash", "delivered_hash").alias("payload_hash"),
         "delivered_hash",
         F.when(F.col("change") == CHANGED, properties).alias("properties"),
     )
+
+
+def _together(wanted: DataFrame, before: DataFrame) -> DataFrame:
+    """Each profile as wanted and as delivered; a user who is neither is not there."""
+    if "is_unusable" not in wanted.columns:
+        return wanted.join(before, on="profile_key", how="full").withColumn(
+            "is_unusable", F.lit(False)
+        )
+    both = wanted.join(before, on="profile_key", how="full")
+    both = both.withColumn("is_unusable", F.coalesce("is_unusable", F.lit(False)))
+    return both.where(~F.col("is_unusable") | F.col("delivered_hash").isNotNull())
 
 
 def _marked(both: DataFrame, known: Known) -> DataFrame:

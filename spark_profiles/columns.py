@@ -53,6 +53,11 @@ def micros(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
+def instant_of(micros: int) -> datetime:
+    """The instant, in UTC, of microseconds since 1970: what is collected as one loses its zone."""
+    return _EPOCH + timedelta(microseconds=micros)
+
+
 def exact(value: Column, data_type: T.DataType, scale: int | None) -> Column:
     """A number as a decimal, so that its sum depends neither on order nor on partitions.
 

@@ -8,27 +8,31 @@ from pyspark.sql import functions as F
 
 from spark_profiles import places
 from spark_profiles.delivery import MEMBERS, Delivery
-from spark_profiles.schemas import DELETE, GONE, HELD, KEPT, SAME, UPSERT
+from spark_profiles.schemas import DELETE, GONE, NOT_SENT, SAME, UPSERT
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 
 def payloads(profiles: DataFrame) -> DataFrame:
-    """Profiles as they would be delivered; one row is a profile.
+    """Profiles as they would be delivered; one row is a user.
 
     Args:
-        profiles: sp_key, identifier (struct), user_profile (struct); payload where the text
-            is more than the struct can say (it writes nulls).
+        profiles: sp_key, sp_refusal, identifier (struct), user_profile (struct); payload where the
+            text is more than the struct can say (it writes nulls).
 
     Returns:
-        profile_key, identifier and payload as JSON text, payload_hash (SHA-256 of the payload).
+        profile_key, is_unusable (whether the user was refused: then all that follows is null),
+        identifier and payload as JSON text, payload_hash (SHA-256 of the payload).
     """
     has_text = "payload" in profiles.columns
+    is_usable = F.col("sp_refusal").isNull()
+    payload = F.col("payload") if has_text else F.to_json("user_profile")
     texts = profiles.select(
         F.col("sp_key").alias("profile_key"),
-        F.to_json("identifier").alias("identifier"),
-        F.col("payload") if has_text else F.to_json("user_profile").alias("payload"),
+        (~is_usable).alias("is_unusable"),
+        F.when(is_usable, F.to_json("identifier")).alias("identifier"),
+        F.when(is_usable, payload).alias("payload"),
     )
     return texts.withColumn("payload_hash", F.sha2("payload", 256))
 
@@ -47,7 +51,7 @@ def lines(changed: DataFrame, delivery: Delivery = Delivery()) -> DataFrame:  # 
         Where nothing is sent (held, kept) operation, strategy and bytes are null.
     """
     is_gone = F.col("change") == GONE
-    is_sent = ~F.col("change").isin(HELD, KEPT)
+    is_sent = ~F.col("change").isin(*NOT_SENT)
     columns = changed.where(F.col("change") != SAME).select(
         "profile_key",
         "change",

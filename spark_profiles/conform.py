@@ -35,7 +35,8 @@ class Judged:
         duplicate    another row of the same user (and row_id) is used instead
         accepted     otherwise
 
-    Columns named in `types` have that type.
+    Where duplicates were looked for, sp_rank tells the rows apart that agree: 1 is an accepted one
+    if there is any. Columns named in `types` have that type.
     """
 
     name: str
@@ -70,11 +71,24 @@ class Judged:
     @property
     def own(self) -> DataFrame:
         """The one accepted row of each user: the only one, or the newest by the total order."""
-        if not self.source.row_id:
-            return self.accepted
-        window = Window.partitionBy("sp_key").orderBy(*_newest_first(self.ordered, self.source))
-        ranked = self.accepted.withColumn("sp_rank", F.row_number().over(window))
-        return ranked.where(F.col("sp_rank") == 1).drop("sp_rank")
+        return self.present.where("sp_is_used")
+
+    @property
+    def present(self) -> DataFrame:
+        """One row of each key that is there: the accepted one to use, else one that is none.
+
+        Beside the columns of `rows`: sp_is_used, whether it is accepted. A key of which all rows
+        were excluded is not there.
+        """
+        standing = _standing(self.source)
+        rows = self.rows.where(F.col("sp_key").isNotNull() & (standing != _ABSENT))
+        if self.source.row_id:
+            newest = _newest_first(self.ordered, self.source)
+            window = Window.partitionBy("sp_key").orderBy(standing, *newest)
+            rows = rows.where(F.col("sp_status") != DUPLICATE)
+            rows = rows.withColumn("sp_rank", F.row_number().over(window))
+        first = rows.where(F.col("sp_rank") == 1) if self.is_laid_out else rows
+        return first.withColumn("sp_is_used", F.col("sp_status") == ACCEPTED)
 
 
 def judged(
@@ -168,7 +182,7 @@ def warnings(sources: Sequence[Judged]) -> DataFrame | None:
     warned = [
         source.accepted.select(F.lit(source.name).alias("source"), F.explode("sp_warnings"))
         for source in sources
-        if any(rule.severity == "warn" for rule in source.source.rules.values())
+        if not all(rule.refuses for rule in source.source.rules.values())
     ]
     if not warned:
         return None
@@ -243,7 +257,7 @@ def _with_reasons(
     }
     rows = raw.select("*", *[column.alias(name) for name, column in facts.items()])
     rows = rows.withColumns(typed) if typed else rows
-    refusing, warning = (_broken_rules(source, severity) for severity in ("refuse", "warn"))
+    refusing, warning = (_broken_rules(source, refuses=refuses) for refuses in (True, False))
     found = F.concat(F.col("sp_broken"), refusing) if refusing is not None else F.col("sp_broken")
     judgement = {"sp_reasons": _named(found)}
     if warning is not None:
@@ -251,12 +265,31 @@ def _with_reasons(
     return rows.withColumns(judgement).drop("sp_broken")
 
 
-def _broken_rules(source: Source, severity: str) -> Column | None:
+_USED, _PRESENT, _ABSENT = 0, 1, 2
+
+
+def _standing(source: Source) -> Column:
+    """Whether the row may be used; if not, whether it still shows that its user is there.
+
+    A row that is refused or late is no sign that the user left. One that is not meant says nothing.
+    """
+    reasons = F.col("sp_reasons")
+    excluding = [name for name, rule in source.rules.items() if rule.severity == "exclude"]
+    is_there = F.lit(True)
+    if excluding:
+        only_excluded = ~F.exists(reasons, lambda reason: ~reason.isin(*excluding))
+        is_there = (F.size(reasons) == 0) | ~only_excluded
+    return F.when(F.col("sp_status") == ACCEPTED, _USED).otherwise(
+        F.when(is_there, _PRESENT).otherwise(_ABSENT)
+    )
+
+
+def _broken_rules(source: Source, *, refuses: bool) -> Column | None:
     """The names of the rules that the row breaks, nulls between; None: there are no such rules."""
     broken = [
         F.when(~F.coalesce(F.expr(rule.condition), F.lit(False)), F.lit(name))
         for name, rule in source.rules.items()
-        if rule.severity == severity
+        if rule.refuses == refuses
     ]
     return F.array(*broken) if broken else None
 
@@ -276,14 +309,12 @@ def _without_duplicates(
     rows: DataFrame, ordered: Sequence[str], source: Source, by: Sequence[str]
 ) -> DataFrame:
     laid_out = rows.repartition(F.col("sp_key"))
-    # Refused and late rows stand in a window of their own, so they never win over a good one.
-    window = Window.partitionBy("sp_key", *[sql.quoted(c) for c in by], "sp_status")
-    rank = F.row_number().over(window.orderBy(*_total_order(ordered, source)))
+    # Refused and late rows come after all others, so they never win over a good one.
+    window = Window.partitionBy("sp_key", *[sql.quoted(c) for c in by])
+    rank = F.row_number().over(window.orderBy(_standing(source), *_total_order(ordered, source)))
     is_duplicate = (F.col("sp_status") == ACCEPTED) & (F.col("sp_rank") > 1)
-    return (
-        laid_out.withColumn("sp_rank", rank)
-        .withColumn("sp_status", F.when(is_duplicate, DUPLICATE).otherwise(F.col("sp_status")))
-        .drop("sp_rank")
+    return laid_out.withColumn("sp_rank", rank).withColumn(
+        "sp_status", F.when(is_duplicate, DUPLICATE).otherwise(F.col("sp_status"))
     )
 
 

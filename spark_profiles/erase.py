@@ -252,13 +252,13 @@ def _deleted(job: Job, audit: Audit, name: str, found: Persons, datamart: Datama
 
     def planner(tables: Audit) -> Plan:
         nobody = gone.limit(0)
-        changed = changes.between(gone, nobody, as_of=rollback.as_of(runs[-1]))
+        changed = changes.between(gone, nobody, as_of=runs[-1].as_of)
         rest = tables.delivered(name).count() - count
         return rollback.given(tables, made_of, runs[-1], changed, profiles=rest, kind=ERASURE)
 
     names = ("deletes", f"empty:{made_of.spine[0]}")
     accepted = Acceptance(names, why="an erasure: the profiles were asked for by name")
-    as_of = rollback.as_of(runs[-1]).isoformat()
+    as_of = runs[-1].as_of.isoformat()
     run.run(job, made_of, datamart, as_of=as_of, accepted=accepted, planner=planner)
     return count
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import timezone
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
@@ -195,7 +194,7 @@ def told(
     events = [
         {
             **{name: value for name, value in vars(event).items() if name != "payload"},
-            "as_of": event.as_of.astimezone(timezone.utc).isoformat(),
+            "as_of": event.as_of.isoformat(),
             "message": event.message if show_values or not event.message else "<text>",
             "value": shown(event.payload),
         }

@@ -36,6 +36,25 @@ class SourceCounts:
 
 
 @dataclass(frozen=True)
+class RuleCount:
+    """How many accepted rows of a source break a rule that only warns."""
+
+    source: str
+    rule: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class ConsentCount:
+    """How many users gave a consent, did not, or are not known to have said anything."""
+
+    purpose: str
+    granted: int
+    refused: int
+    unknown: int
+
+
+@dataclass(frozen=True)
 class Limits:
     """Shares are between 0 and 1. None: no limit."""
 

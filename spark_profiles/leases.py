@@ -46,6 +46,16 @@ class Holder:
     owner: str
     until: datetime
 
+    @property
+    def process(self) -> str:
+        """Host and process."""
+        return self.owner.rpartition(":")[0]
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is a process of this very machine, of which we see whether it is alive."""
+        return self.process.rpartition(":")[0] == _host()
+
 
 def owner() -> str:
     """A new owner: host, process, and what tells two leases of one process apart."""
@@ -83,6 +93,17 @@ def held(
 def release(audit: Table, name: str, mine: str, *, now: Callable[[], datetime]) -> None:
     """Give the lease back, if it is still that of `mine`."""
     audit.merge_lease(name, mine, until=now(), take_from=mine)
+
+
+def bury(audit: Table, name: str, dead: str, *, now: Callable[[], datetime]) -> None:
+    """End the lease of a holder on another machine, `host:process`, of whom we know the end.
+
+    Nothing happens if the lease is free, or that of somebody else by now: whoever takes it then
+    is told so. Of a process of this machine nobody's word is taken.
+    """
+    found = holder(audit, name)
+    if found and found.process == dead and not found.is_here:
+        release(audit, name, found.owner, now=now)
 
 
 def holder(audit: Table, name: str) -> Holder | None:
@@ -124,7 +145,7 @@ def _is_dead(other: str) -> bool:
     """Whether the owner was a process of this very machine that is no more."""
     host, process, _ = other.rsplit(":", 2)
     if host != _host() or not process.isdigit():
-        return False
+        return False  # of other machines we cannot tell
     try:
         os.kill(int(process), 0)
     except ProcessLookupError:
@@ -135,13 +156,10 @@ def _is_dead(other: str) -> bool:
 
 
 def _at_work(name: str, by: Holder | None) -> UnsettledError:
-    who = f"held by {by.owner.rsplit(':', 1)[0]} until {by.until:%H:%M:%S} UTC" if by else "taken"
-    problem = Problem(
-        f"lease of {name}",
-        who,
-        "a free lease",
-        "wait for that run to end; if it is dead, its lease ends by itself at that time, or now"
-        f" with `spark-profiles abandon {name}`",
-    )
+    who = f"held by {by.process} until {by.until:%H:%M:%S} UTC" if by else "taken"
+    remedy = "wait for that run to end; if it is dead, its lease ends by itself at that time"
+    if by and not by.is_here:
+        remedy += f", or now with `spark-profiles abandon {name} --dead {by.process}`"
+    problem = Problem(f"lease of {name}", who, "a free lease", remedy)
     message = "Another run of this definition is at work; nothing was done"
     return UnsettledError(message, problem)

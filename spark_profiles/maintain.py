@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import timedelta, timezone
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
@@ -117,7 +117,7 @@ def prune(audit: Audit, *, before: datetime) -> Pruned:
 def _is_old(run: Run, before: datetime) -> bool:
     if run.started_at is None or not is_settled(run.status):
         return False
-    return run.started_at.astimezone(timezone.utc) < before  # collected in the driver's zone
+    return run.started_at < before
 
 
 def _prune_lines(audit: Audit, runs: list[Run], old: list[Run]) -> int:

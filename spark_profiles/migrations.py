@@ -6,6 +6,7 @@ they are, and a table that was migrated half-way is migrated again.
     1    the first tables
     2    what limits, retention and rejected lines need, by name: kind and age of runs, erasures
     3    the place of a line and the ranges of a file, instead of buckets
+    4    refused users, warnings and consents of a run; constraints
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from spark_profiles.audit import Audit
 
-VERSION = 3
+VERSION = 4
 """Of the tables as `schemas` describes them; raised with every column that is added."""
 _FIRST = 1
 

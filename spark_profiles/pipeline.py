@@ -93,25 +93,28 @@ def plan(
     types = _fitting(loader.checked(definition), raw)
     judged = _judged(raw, definition, types, instant)
     spine = users.spine(
-        definition, {name: judged[name].own for name in users.sources(definition)}, types
+        definition,
+        {name: _own(judged[name], definition) for name in users.sources(definition)},
+        types,
     )
-    named = spine.where(F.col("sp_refusal").isNull())
     aggregated = _aggregated(judged, definition, instant)
     with _located(definition):
         assembled = profiles.assemble(
-            definition, named, aggregated, marks_decimals=session.is_sail(spark)
+            definition, spine, aggregated, marks_decimals=session.is_sail(spark)
         )
-    wanted = commands.payloads(assembled)
+    everyone = commands.payloads(assembled)
     delivered = known.delivered
     if delivered is None:
         delivered = spark.createDataFrame([], schemas.DELIVERED)
-    changed = changes.between(delivered, wanted, as_of=instant, policy=policy, known=known)
+    changed = changes.between(delivered, everyone, as_of=instant, policy=policy, known=known)
     return Plan(
         definition=definition,
         as_of=instant,
         tables=raw,
-        profiles=assembled.withColumnRenamed("sp_key", "profile_key").drop("payload"),
-        wanted=wanted,
+        profiles=assembled.where(F.col("sp_refusal").isNull())
+        .withColumnRenamed("sp_key", "profile_key")
+        .drop("payload", "sp_refusal"),
+        wanted=everyone.where(~F.col("is_unusable")).drop("is_unusable"),
         changes=changed,
         lines=commands.lines(changed, definition.delivery),
         refused=_refused(judged, definition, spine),
@@ -163,6 +166,11 @@ def _fitting(draft: Draft, raw: Mapping[str, RawTable]) -> fit.Types:
     checked = fit.check(definition, {name: table.rows for name, table in raw.items()})
     draft.whole(*(p.at(definition.located(p.where)) for p in checked.problems))
     return checked.types
+
+
+def _own(judged: conform.Judged, definition: Definition) -> DataFrame:
+    """One row a user; of the sources of users also of those with no row to be used."""
+    return judged.present if judged.name in definition.spine else judged.own
 
 
 def _refused(

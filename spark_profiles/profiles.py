@@ -29,11 +29,11 @@ def assemble(
     *,
     marks_decimals: bool = False,
 ) -> DataFrame:
-    """One row is a user: sp_key, identifier (struct) and user_profile (nested struct).
+    """One row is a user: sp_key, sp_refusal, identifier (struct), user_profile (nested struct).
 
     Args:
         definition: gives the shape.
-        users: one row per sp_key: identifier, sp_account, a column for each own value.
+        users: one row per sp_key: sp_refusal, identifier, sp_account, a column for each own value.
         aggregated: for each source, sp_key and a column for each of its `aggregated_values`;
             at most one row per sp_key.
         marks_decimals: make the JSON text here too, with decimals that the engine cannot write.
@@ -44,7 +44,8 @@ def assemble(
     rows = users
     for frame in aggregated:
         rows = rows.join(frame, on="sp_key", how="left")
-    rows = population.ranked(_absent_counts_are_zero(definition, rows), _rankings(definition))
+    rows = _absent_counts_are_zero(definition, rows)
+    rows = population.ranked(_ranked_of_users(definition, rows), _rankings(definition))
     flat = _derived_values(definition, rows)
     types = {field.name: field.dataType for field in flat.schema.fields}
     _refuse_unwritable(definition, types)
@@ -65,7 +66,7 @@ def assemble(
         profile.append(payload.alias("payload"))
     elif shapes.writes_nulls(shape):
         profile.append(shapes.text(shape).alias("payload"))
-    return flat.select("sp_key", "identifier", *profile)
+    return flat.select("sp_key", "sp_refusal", "identifier", *profile)
 
 
 def _absent_counts_are_zero(definition: Definition, rows: DataFrame) -> DataFrame:
@@ -87,6 +88,14 @@ def _rankings(definition: Definition) -> list[population.Ranking]:
         for value in wanted
         if value.aggregate.tiles
     ]
+
+
+def _ranked_of_users(definition: Definition, rows: DataFrame) -> DataFrame:
+    """The rows without the numbers to be ranked of those who get no profile."""
+    names = [ranking.column for ranking in _rankings(definition)]
+    is_ranked = F.col("sp_refusal").isNull()
+    masked = {name: F.when(is_ranked, F.col(name)) for name in names}
+    return rows.withColumns(masked) if masked else rows
 
 
 def _derived_values(definition: Definition, rows: DataFrame) -> DataFrame:

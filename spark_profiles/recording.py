@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from spark_profiles import fileplan, guard, schemas, session, stats
+from spark_profiles import columns, fileplan, guard, schemas, session, stats
 from spark_profiles.audit import Run
 from spark_profiles.errors import IntegrityError, Problem
 from spark_profiles.progress import Event
@@ -66,11 +66,27 @@ def record(
     listener(Event("count", "counting rows, keeping refused ones"))
     too_long = fileplan.too_long(audit.of_run("lines", run_id), max_bytes)
     audit.put("refused_rows", run_id, plan.refused.unionByName(too_long))
-    counts = tuple(guard.SourceCounts(**row.asDict()) for row in plan.counts.collect())
-    counts = tuple(sorted(counts, key=lambda count: list(definition.sources).index(count.source)))
+    counts = _counts(plan)
     figures = _figures(audit, run, counts, max_bytes)
     _measure(audit, plan, run, figures["profiles"])
-    return audit.put_run(run, status=RunStatus.RECORDED, counts=counts, **figures)
+    warnings = plan.warnings.orderBy("source", "rule").collect() if plan.warnings else ()
+    return audit.put_run(
+        run,
+        status=RunStatus.RECORDED,
+        counts=counts,
+        warnings=tuple(guard.RuleCount(**row.asDict()) for row in warnings),
+        **figures,
+    )
+
+
+def _counts(plan: Plan) -> tuple[guard.SourceCounts, ...]:
+    """Where the rows of each source went, in the order of the definition."""
+    found = {}
+    for row in plan.counts.withColumn("newest", F.unix_micros("newest")).collect():
+        newest = row["newest"]
+        moment = None if newest is None else columns.instant_of(newest)
+        found[row["source"]] = guard.SourceCounts(**{**row.asDict(), "newest": moment})
+    return tuple(found[name] for name in plan.definition.sources if name in found)
 
 
 def _run_id(plan: Plan, history: Sequence[Run]) -> str:
@@ -99,15 +115,15 @@ def _figures(
         .collect()
     )
     found = {row["change"]: row["n"] for row in rows}
-    new, changed, gone, held, kept = (
-        found.get(change, 0)
-        for change in (schemas.NEW, schemas.CHANGED, schemas.GONE, schemas.HELD, schemas.KEPT)
+    new, changed, gone = (
+        found.get(change, 0) for change in (schemas.NEW, schemas.CHANGED, schemas.GONE)
     )
+    held, kept, unusable = (found.get(change, 0) for change in schemas.NOT_SENT)
     same = audit.delivered(run.name).count() - sum(row["delivered"] for row in rows)
     too_long = sum(row["too_long"] for row in rows)
     profiles = sum(count.users for count in counts)
-    # Of what differs, all but the profiles of users who are gone is wanted.
-    wanted = sum(row["n"] - row["missed"] for row in rows)
+    # Of what differs, all but the profiles of users who are gone or refused is wanted.
+    wanted = sum(row["n"] - row["missed"] for row in rows) - unusable
     problems = [
         Problem(f"sources.{c.source}", f"the parts of {c.rows:,} rows do not add up", str(c))
         for c in counts
@@ -121,7 +137,7 @@ def _figures(
         raise IntegrityError(message, *problems)
     return {
         "profiles": profiles, "new": new, "changed": changed, "gone": gone, "same": same,
-        "held": held, "kept": kept, "lines": new + changed + gone - too_long,
+        "held": held, "kept": kept, "unusable": unusable, "lines": new + changed + gone - too_long,
         "refused_lines": too_long,
     }  # fmt: skip
 

@@ -8,7 +8,6 @@ it sends what is still missing.
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timezone
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
@@ -22,7 +21,6 @@ from spark_profiles.states import RunStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from pyspark.sql import DataFrame
 
@@ -62,7 +60,7 @@ def rollback(
     def planner(audit: Audit) -> Plan:
         runs = audit.runs(target.name)
         wanted = _state(audit, runs, target)
-        changed = changes.between(audit.delivered(target.name), wanted, as_of=as_of(target))
+        changed = changes.between(audit.delivered(target.name), wanted, as_of=target.as_of)
         count = wanted.count()
         return given(audit, definition, target, changed, profiles=count, kind=ROLLBACK)
 
@@ -70,7 +68,7 @@ def rollback(
         job,
         definition,
         datamart,
-        as_of=as_of(target).isoformat(),
+        as_of=target.as_of.isoformat(),
         accepted=replace(given_by, names=(*given_by.names, f"empty:{definition.spine[0]}")),
         planner=planner,
     )
@@ -96,7 +94,7 @@ def given(
     )
     return Plan(
         definition=definition,
-        as_of=as_of(last),
+        as_of=last.as_of,
         tables={},
         profiles=no_profiles,
         wanted=none,
@@ -112,11 +110,6 @@ def given(
 def recorded_definition(made: Run) -> Definition:
     """The definition as it was recorded with the run."""
     return Definition.model_validate_json(made.definition)
-
-
-def as_of(made: Run) -> datetime:
-    """The as-of of a recorded run; what is collected has no zone, and means the driver's."""
-    return made.as_of.astimezone(timezone.utc)
 
 
 def _target(runs: Sequence[Run], run_id: str) -> Run:

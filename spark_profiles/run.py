@@ -189,17 +189,23 @@ def retry(job: Job, name: str, datamart: Datamart) -> Run | None:
         return _deliver(job, audit, runs[-1], datamart)
 
 
-def abandon(job: Job, name: str) -> list[Run]:
+def abandon(job: Job, name: str, *, dead: str | None = None) -> list[Run]:
     """Give up what the runs of `name` have not sent, and end the lease of a run that died.
 
+    Args:
+        job: where things lie.
+        name: of the definition.
+        dead: `host:process` of a holder of the lease on another machine who is known to be dead.
+
     Raises:
-        UnsettledError: a run may have reached the platform; it can only be settled.
+        UnsettledError: a run is at work, as far as can be seen from here; or one may have reached
+            the platform: it can only be settled.
     """
     audit = job.tables()
-    holder = leases.holder(audit, name)
-    if holder:
-        leases.release(audit, name, holder.owner, now=job.now)
-    return abandon_unsent(job, audit, audit.runs(name))
+    if dead:
+        leases.bury(audit, name, dead, now=job.now)
+    with leases.held(audit, name, now=job.now):
+        return abandon_unsent(job, audit, audit.runs(name))
 
 
 def abandon_unsent(job: Job, audit: Audit, history: Sequence[Run]) -> list[Run]:
@@ -324,7 +330,7 @@ def _write(job: Job, audit: Audit, run: Run, lines: DataFrame, planned: fileplan
     about = Manifest(
         run_id=run.run_id,
         name=run.name,
-        as_of=run.as_of.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        as_of=run.as_of.strftime("%Y-%m-%dT%H:%M:%SZ"),
         definition_hash=run.definition_hash,
         library_version=run.library_version,
         sources=tuple(ManifestSource(name=n, location=p, version=v) for n, p, v in run.sources),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-# What became of a profile since its last confirmed delivery; of the last two nothing is sent.
+# What became of a profile since its last confirmed delivery; of the last three nothing is sent.
 NEW, CHANGED, GONE, SAME = "new", "changed", "gone", "same"
-HELD, KEPT = "held", "kept"
+HELD, KEPT, UNUSABLE = "held", "kept", "unusable"
+NOT_SENT = (HELD, KEPT, UNUSABLE)
 
 # What a line asks of the platform.
 UPSERT, DELETE = "UPSERT", "DELETE"
@@ -14,6 +15,9 @@ SOURCE_COUNTS = (
     "source: string, rows: bigint, used: bigint, refused: bigint, duplicate: bigint,"
     " orphan: bigint, after_as_of: bigint, newest: timestamp, users: bigint"
 )
+
+RULE_COUNTS = "source: string, rule: string, rows: bigint"
+CONSENT_COUNTS = "purpose: string, granted: bigint, refused: bigint, unknown: bigint"
 
 RUNS = f"""
     run_id string, name string, status string, as_of timestamp, definition_hash string,
@@ -25,7 +29,8 @@ RUNS = f"""
     document_import_id string,
     confirmed bigint, rejected bigint, message string, tripped string, accepted string,
     accepted_by string, accepted_why string, started_at timestamp, updated_at timestamp,
-    kind string, pruned_at timestamp
+    kind string, pruned_at timestamp, unusable bigint,
+    warnings array<struct<{RULE_COUNTS}>>, consents array<struct<{CONSENT_COUNTS}>>
 """
 
 LINES = """

@@ -209,6 +209,7 @@ def run(done: Run, *, as_json: bool) -> None:
         f" changed {_number(done.changed)}, same {_number(done.same)}, gone {_number(done.gone)}"
         + (f", gone but kept {_number(done.kept)}" if done.kept else "")
         + (f", held {_number(done.held)}" if done.held else "")
+        + (f", unusable and left as delivered {_number(done.unusable)}" if done.unusable else "")
     )
     _results.print(lines, markup=False)
     _results.print(

@@ -18,8 +18,15 @@ class Rule(Model):
 
     condition: Expression
     """A row is good if it is true; false and null are not."""
-    severity: Literal["refuse", "warn"] = "refuse"
-    """refuse: the row is kept as refused. warn: it is used, and counted by the rule's name."""
+    severity: Literal["refuse", "exclude", "warn"] = "refuse"
+    """refuse: the row is wrong and kept as refused; its user, if it is one, is not taken for gone.
+    exclude: the same, but the row is not meant to be here: it says nothing of its user.
+    warn: it is used, and counted by the rule's name."""
+
+    @property
+    def refuses(self) -> bool:
+        """Whether a row that breaks it is not used."""
+        return self.severity != "warn"
 
 
 class Source(Model):
@@ -125,7 +132,11 @@ class Source(Model):
     @property
     def content(self) -> dict[str, Any]:
         """What of a source decides the output: not where it lies, nor rules that only warn."""
-        refusing = {n: r.condition for n, r in self.rules.items() if r.severity == "refuse"}
+        refusing = {
+            n: r.condition if r.severity == "refuse" else r
+            for n, r in self.rules.items()
+            if r.refuses
+        }
         content: dict[str, Any] = normal(self.model_copy(update={"accept": refusing}))
         kept = {key: content[key] for key in content if key not in _LOCATION}
         for key in ("options", "types", "accept"):

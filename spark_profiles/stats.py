@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from spark_profiles.guard import PropertyStats
-from spark_profiles.schemas import GONE, HELD, KEPT
+from spark_profiles.schemas import GONE, NOT_SENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,7 @@ def measured(
     decided = lines.where(is_sampled).select("profile_key", "change", "payload")
     kept = delivered.where(is_sampled).select("profile_key", "payload")
     same = kept.join(decided, on="profile_key", how="left_anti").select("payload")
-    sent = decided.where(~F.col("change").isin(GONE, KEPT, HELD)).select("payload")
+    sent = decided.where(~F.col("change").isin(GONE, *NOT_SENT)).select("payload")
     profiles = same.unionByName(sent).select(F.from_json("payload", shape).alias("p"))
     measures = []
     for number, (_, value, data_type) in enumerate(_leaves(shape)):

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from spark_profiles.definition import Definition, Identifier
 
 MISSING, CONTESTED = "identifier_missing", "identifier_contested"
+UNUSABLE = "unusable"
+"""Why there is no profile of a key that has rows in the users' sources, but none to be used."""
 
 
 def spine(
@@ -34,13 +36,13 @@ def spine(
 
     Args:
         definition: names the sources of users, identifiers and own values.
-        own_rows: for each of `sources`, its one row a user, with sp_key and sp_at.
+        own_rows: for each of `sources`, its one row a user, with sp_key, sp_at and sp_is_used.
         types: source -> expression -> its type.
-        types: the type of each expression over each source.
 
     Returns:
-        sp_key, sp_first (the first source of `users` that has the user), sp_refusal (null, or why
-        the user cannot be named to the platform), identifier (struct; one kind a row), sp_account
+        sp_key, sp_first (the first source of `users` with a row of the user to be used), sp_refusal
+        (null, or why there is no profile: such users are there, but nothing is known of them that
+        could be sent), identifier (struct; one kind a row), sp_account
         ($user_account_id or null) and a column for each own value.
     """
     wanted = _Wanted(definition, types)
@@ -81,7 +83,7 @@ def is_certain(definition: Definition) -> bool:
 
 def refused(users: DataFrame) -> DataFrame:
     """The users that cannot be named to the platform; one row is a user."""
-    return users.where(F.col("sp_refusal").isNotNull()).select("sp_key", "sp_refusal")
+    return users.where(F.col("sp_refusal") != UNUSABLE).select("sp_key", "sp_refusal")
 
 
 def _texts(definition: Definition, own: str | Mapping[str, str]) -> dict[str, str]:
@@ -96,7 +98,7 @@ class _Wanted:
         self._definition = definition
         # Name -> (source -> column in the joined row) and whether the newest row decides.
         self._among: dict[str, tuple[dict[str, str], bool]] = {}
-        self._asked: dict[str, list[Column]] = {}
+        self._asked: dict[str, dict[str, Column]] = {}
         for number, identifier in enumerate(definition.identifiers):
             self._ask(f"sp_id{number}", identifier.claim, as_key=identifier.kind != "email_hash")
         account = definition.profile_keys.user_account_id
@@ -117,13 +119,18 @@ class _Wanted:
             value = F.expr(text)
             if as_key:
                 value = keys.text(value, self._types[source][text])
-            self._asked.setdefault(source, []).append(value.alias(columns[source]))
+            self._asked.setdefault(source, {})[columns[source]] = value
         self._among[name] = (columns, newest)
 
     def columns(self, source: str) -> list[Column]:
         """What is selected of the one row of a user in the source."""
-        facts = [F.lit(True).alias(f"{source}_has"), F.col("sp_at").alias(f"{source}_at")]
-        return [*facts, *self._asked.get(source, [])]
+        is_used = F.col("sp_is_used")
+        facts = [
+            is_used.alias(f"{source}_has"),
+            F.when(is_used, F.col("sp_at")).alias(f"{source}_at"),
+        ]
+        asked = self._asked.get(source, {})
+        return [*facts, *[F.when(is_used, value).alias(name) for name, value in asked.items()]]
 
     def survivors(self) -> list[Column]:
         """The one value of each, under its name."""
@@ -165,6 +172,7 @@ def _judged(definition: Definition, users: DataFrame) -> DataFrame:
         *rest, which.alias("sp_which"), *[t.alias(f"sp_id{n}") for n, t in enumerate(texts)]
     )
     refusal = F.lit(None).cast("string") if is_certain(definition) else _refusal(definition)
+    refusal = F.when(F.col("sp_first").isNull(), F.lit(UNUSABLE)).otherwise(refusal)
     struct = _struct(definition.identifiers)
     return named.select(*rest, struct.alias("identifier"), refusal.alias("sp_refusal"))
 

@@ -9,17 +9,28 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
-from spark_profiles import conform, explain, fit, keys, pipeline, rollback, sources, values, windows
+from spark_profiles import (
+    columns,
+    conform,
+    explain,
+    fit,
+    keys,
+    pipeline,
+    rollback,
+    sources,
+    values,
+    windows,
+)
 from spark_profiles.errors import DefinitionError, Problem
 from spark_profiles.operations import Aggregate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from pyspark.sql import DataFrame, SparkSession
 
@@ -70,7 +81,7 @@ def why(
     number, prop = _property(definition, path)
     raw = sources.read(spark, definition, data=data, tables=tables)
     types = fit.check(definition, {name: table.rows for name, table in raw.items()}).types
-    as_of = rollback.as_of(made)
+    as_of = made.as_of
     mine = {
         name: _of_user(table.rows, definition.sources[name].key, types[name], profile_key)
         for name, table in raw.items()
@@ -146,17 +157,12 @@ def _bounds(
     return {
         value.window: windows.bounds(
             value.window,
-            as_of=rollback.as_of(made),
+            as_of=made.as_of,
             time_zone=definition.time_zone,
             week_starts=definition.week_starts,
         )
         for value in found
     }
-
-
-def _instant(micros: int) -> datetime:
-    # Through microseconds: what is collected as an instant depends on the driver's zone.
-    return datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(microseconds=micros)
 
 
 def _is_inside(moment: datetime | None, bound: windows.Bounds) -> bool:
@@ -177,7 +183,7 @@ def _rows(
     ).orderBy(F.desc_nulls_last("micros"), "row")
     rows = []
     for one in found.limit(MOST_ROWS).collect():
-        moment = None if one["micros"] is None else _instant(one["micros"])
+        moment = None if one["micros"] is None else columns.instant_of(one["micros"])
         inside = [name for name, bound in bounds.items() if _is_inside(moment, bound)]
         rows.append(
             {

@@ -114,14 +114,25 @@ def abandon(
     name: options.Name,
     audit: options.AuditAt = "audit",
     engine: options.Engine = "spark",
+    dead: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PROCESS",
+            help="A run on another machine that is known to be dead: its lease is ended now. Of a"
+            " process of this machine we see it ourselves.",
+        ),
+    ] = None,
     *,
     as_json: options.AsJson = False,
 ) -> None:
-    """Give up what was built but not sent, and free the definition of a run that died."""
+    """Give up what was built but not sent, and free the definition of a run that died.
+
+    Refused while another run is at work.
+    """
     from spark_profiles import run as runs  # noqa: PLC0415
 
     _check_audit(audit)
-    given_up = runs.abandon(options.job("", audit, lambda _: None, engine), name)
+    given_up = runs.abandon(options.job("", audit, lambda _: None, engine), name, dead=dead)
     show.facts({"definition": name, "abandoned": [run.run_id for run in given_up]}, as_json=as_json)
 
 
