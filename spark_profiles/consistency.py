@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 from spark_profiles import sql, values
 from spark_profiles.definition import (
+    CONSENTS,
     SYSTEM_NAMES,
     Definition,
     Derived,
     OwnValue,
     Survivor,
 )
+from spark_profiles.delivery import REPLACING
 from spark_profiles.errors import Problem
 from spark_profiles.language import Over, expressions, listed, nearest
 from spark_profiles.operations import Aggregate
@@ -32,6 +34,7 @@ class Known:
 
     sources: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
+    consents: tuple[str, ...] = ()
 
 
 def problems(definition: Definition, also: Known | None = None) -> list[Problem]:
@@ -44,6 +47,8 @@ def problems(definition: Definition, also: Known | None = None) -> list[Problem]
         *_times(definition),
         *_expressions(definition),
         *_formulas(definition, also.paths),
+        *_consents(definition),
+        *_purposes(definition, {*definition.consents, *also.consents}),
     ]
     return list(dict.fromkeys(found))
 
@@ -155,7 +160,7 @@ def _fields(definition: Definition) -> Iterator[Problem]:
     """Names of the members of records, and windows named twice."""
     for path, prop in definition.properties():
         if isinstance(prop, Aggregate):
-            yield from _clashes(prop.fields, ("profile", *path, "fields"))
+            yield from _clashes(prop.fields, (values.place(path), "fields"))
             twice = sorted({name for name in prop.windows if prop.windows.count(name) > 1})
             if twice:
                 found = f"{', '.join(twice)} more than once"
@@ -202,7 +207,7 @@ def _formulas(definition: Definition, also: Iterable[str]) -> Iterator[Problem]:
         if not isinstance(prop, Derived):
             continue
         place = f"{values.place(path)}.derive"
-        named[".".join(path)] = sql.references(prop.derive, known)
+        named[values.place(path)] = sql.references(prop.derive, known)
         unknown = _unknown_names(prop.derive, known)
         for name in unknown:
             near = nearest(name, known)
@@ -217,6 +222,74 @@ def _formulas(definition: Definition, also: Iterable[str]) -> Iterator[Problem]:
             "values that do not name each other in a circle",
             "write one of them over the source",
         )
+
+
+_OF_WRITTEN = ("default", "nulls", "scale", "bands", "windows", "per", "tiles", "trend", "purpose")
+"""Members of a property that make many values of it, or say how it is written."""
+
+
+def _consents(definition: Definition) -> Iterator[Problem]:
+    """Consents that are not one value, or that rest on what is known too late."""
+    paths = values.paths(definition)
+    late = {
+        ".".join(path)
+        for path, prop in definition.properties()
+        if isinstance(prop, Derived) or getattr(prop, "tiles", None)
+    }
+    for purpose, consent in definition.consents.items():
+        place = f"consents.{purpose}"
+        for name in _OF_WRITTEN:
+            if name in consent.chosen:
+                expected = "one value, true or false; what is unknown is no consent"
+                yield Problem(f"{place}.{name}", f"{name} of a consent", expected, f"remove {name}")
+        if isinstance(consent, Derived):
+            for path in values.named(consent.derive, paths):
+                if any(path == name or path.startswith(f"{name}.") for name in late):
+                    yield Problem(
+                        f"{place}.derive",
+                        f"{path} is derived, or a rank",
+                        "values of rows only",
+                        "say here what it is derived from",
+                    )
+
+
+def _purposes(definition: Definition, known: set[str]) -> Iterator[Problem]:
+    """Purposes that nobody can consent to, and ways by which values get round the consent."""
+    paths = values.paths(definition)
+    gated: dict[str, tuple[str, ...]] = {}
+    for path, prop in definition.properties():
+        for name in prop.purposes:
+            if name not in known:
+                expected = (
+                    f"one of {listed(sorted(known))}" if known else "a consent under consents"
+                )
+                place = f"{values.place(path)}.purpose"
+                yield Problem(place, f"no consent {name!r}", expected, nearest(name, known))
+        mine = values.columns_below(definition, path)
+        gated |= {dotted: prop.purposes for dotted, column in paths.items() if column in mine}
+    for path, prop in definition.properties():
+        if isinstance(prop, Derived) and path[0] != CONSENTS:
+            yield from _leaks(values.place(path), prop, gated)
+    strategy = definition.delivery.strategy
+    if any(gated.values()) and strategy not in REPLACING:
+        yield Problem(
+            "delivery.strategy",
+            f"{strategy}, with properties that need a consent",
+            f"one of {', '.join(REPLACING)}",
+            "only a replacement takes away what a user no longer consents to",
+        )
+
+
+def _leaks(place: str, prop: Derived, gated: Mapping[str, tuple[str, ...]]) -> Iterator[Problem]:
+    for path in values.named(prop.derive, gated):
+        lacking = sorted(set(gated[path]) - set(prop.purposes))
+        if lacking:
+            yield Problem(
+                f"{place}.derive",
+                f"{path} is for {', '.join(gated[path])}",
+                "the same purposes for what is derived from it",
+                f"add purpose: [{', '.join(sorted({*lacking, *prop.purposes}))}]",
+            )
 
 
 def _unknown_names(formula: str, known: Mapping[str, str]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import (
@@ -34,6 +34,8 @@ from spark_profiles.language import (
 from spark_profiles.operations import Aggregate, PropertyBase
 from spark_profiles.source import Source
 
+CONSENTS = "$consents"
+"""Heads the paths of consents among those of properties; no property can have this name."""
 SYSTEM_NAMES = ("$compartment_id", "$user_account_id", "$last_modified_ts", "$creation_ts")
 
 
@@ -161,6 +163,17 @@ Node = Annotated[
         ),
     ),
 ]
+Consent = Annotated[
+    Annotated[OwnValue, Tag("<own>")]
+    | Annotated[Survivor, Tag("<survivor>")]
+    | Annotated[Aggregate, Tag("<aggregate>")]
+    | Annotated[Derived, Tag("<derived>")],
+    Discriminator(
+        kind,
+        custom_error_type="consent",
+        custom_error_message="a consent has value, survivor, from or derive",
+    ),
+]
 
 
 class Definition(Model):
@@ -195,10 +208,18 @@ class Definition(Model):
         FORM,
     ]
     """The source, or sources, whose users get a profile: one for each key in any of them."""
+    consents: dict[Name, Consent] = {}
+    """Purpose -> whether the user consented to it, said as a property is: true or false. What is
+    unknown is no consent. Properties and sections name their `purpose`."""
     profile: Section
     """The shape: names of properties and sections, in the order in which they are written."""
 
     _origin: Origin = PrivateAttr(default_factory=Origin)
+
+    @field_validator("profile", mode="before")
+    @classmethod
+    def _handed_down(cls, profile: object) -> object:
+        return handed_down(profile, ()) if isinstance(profile, Mapping) else profile
 
     @field_validator("time_zone")
     @classmethod
@@ -222,8 +243,13 @@ class Definition(Model):
         return (self.identifier,) if isinstance(self.identifier, Identifier) else self.identifier
 
     def properties(self) -> Iterator[tuple[tuple[str, ...], Property]]:
-        """Each property with its path, in the order in which they are written."""
-        return walk(self.profile)
+        """Each property with its path, in the order in which they are written; then the consents.
+
+        Consents are computed as properties are, under paths that begin with `CONSENTS`.
+        """
+        yield from walk(self.profile)
+        for purpose, consent in self.consents.items():
+            yield (CONSENTS, purpose), consent
 
     def located(self, place: str) -> str:
         """The dotted place, with the file and line in which it is written where that is known."""
@@ -243,8 +269,44 @@ class Definition(Model):
         content["identifier"] = normal(self.identifiers)
         content["profile_keys"] = normal(self.profile_keys)
         content["profile"] = normal(self.profile)
+        if self.consents:
+            content["consents"] = {p: normal(c) for p, c in sorted(self.consents.items())}
         content["sources"] = {name: source.content for name, source in sorted(self.sources.items())}
         return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
+
+
+def handed_down(section: Mapping[str, Any], purposes: tuple[str, ...]) -> dict[str, Any]:
+    """The section as written, the purposes of sections handed down to all properties in them."""
+    here = (*purposes, *named_purposes(section))
+    found: dict[str, Any] = {}
+    for name, node in section.items():
+        if name == "purpose" and named_purposes(section):
+            continue
+        if not here and isinstance(node, BaseModel):
+            found[name] = node
+        elif isinstance(node, PropertyBase):
+            found[name] = node.model_copy(update={"purpose": _both(node.purposes, here)})
+        elif not isinstance(node, Mapping):
+            found[name] = node
+        elif kind(node) == "<section>":
+            found[name] = handed_down(node, here)
+        else:
+            own = named_purposes(node)
+            is_readable = own or "purpose" not in node
+            found[name] = {**node, "purpose": _both(own, here)} if here and is_readable else node
+    return found
+
+
+def named_purposes(node: Mapping[str, Any]) -> tuple[str, ...]:
+    """The purposes that a node names; a member of that name may also be a section or property."""
+    told = node.get("purpose")
+    names = [told] if isinstance(told, str) else told
+    is_named = isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names)
+    return tuple(names) if names and is_named else ()
+
+
+def _both(own: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted({*own, *more}))
 
 
 def walk(

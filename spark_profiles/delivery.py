@@ -16,6 +16,9 @@ MEMBERS = {
 }
 """Strategy of a line -> its members in the line; the older form of the API has flags."""
 
+REPLACING = ("FORCE_REPLACE", "legacy_replace")
+"""The strategies that leave nothing of the former profile."""
+
 Strategy = Literal[
     "FORCE_REPLACE",
     "PARTIAL_UPDATE",

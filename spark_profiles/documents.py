@@ -6,8 +6,8 @@
       customers: {path: "${brand}/customers"}
 
 What a file says wins over what it includes, and a later include over an earlier one. Sections,
-`sources` and each source are merged member by member; everything else, a property too, is
-replaced whole. A member set to null removes what was included. `$${` writes `${`.
+`sources`, each source and `consents` are merged member by member; everything else, a property too,
+is replaced whole. A member set to null removes what was included. `$${` writes `${`.
 """
 
 from __future__ import annotations
@@ -232,7 +232,7 @@ def _is_merged(base: _Spot, over: _Spot, path: tuple[str, ...]) -> bool:
         return False
     if path and path[0] == "profile":
         return {kind(base.plain()), kind(over.plain())} == {"<section>"}
-    return not path or path[0] in _MERGED
+    return not path or path[0] in _MERGED or path == ("consents",)
 
 
 def _document(root: _Spot, given: Mapping[str, Scalar], problems: list[Problem]) -> Document:

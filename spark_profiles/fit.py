@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from spark_profiles import consistency, expressions, keys, sql
+from spark_profiles import consistency, expressions, keys, sql, values
 from spark_profiles.errors import Problem
 from spark_profiles.language import Over
 from spark_profiles.language import expressions as expressions_of
@@ -155,7 +155,7 @@ def _measures(definition: Definition, name: str) -> dict[str, str]:
 def _of(prop: Aggregate, path: tuple[str, ...], wanted: Over) -> dict[str, str]:
     return {
         ".".join(map(str, place)): text
-        for place, text, over in expressions_of(prop, ("profile", *path))
+        for place, text, over in expressions_of(prop, (values.place(path),))
         if over is wanted
     }
 
@@ -163,7 +163,7 @@ def _of(prop: Aggregate, path: tuple[str, ...], wanted: Over) -> dict[str, str]:
 def _no_conditions(asked: Mapping[str, str], types: Mapping[str, DataType]) -> Iterator[Problem]:
     for place, to in types.items():
         is_rule = place.startswith("sources.") and ".accept." in place
-        is_filter = place.startswith("profile.") and place.endswith(".where")
+        is_filter = place.startswith(("profile.", "consents.")) and place.endswith(".where")
         if (is_rule or is_filter) and not isinstance(to, T.BooleanType):
             found = f"`{asked[place]}` is a {to.simpleString()}"
             yield Problem(place, found, "a condition, true or false")
@@ -184,7 +184,7 @@ def _survivors(
             found = f"`{text}` is a {to.simpleString()}"
             yield Problem(place, found, "text or a number", f"write cast({text} as string)")
     for place, found_types in among.items():
-        if len(set(found_types.values())) > 1 and place.startswith("profile."):
+        if len(set(found_types.values())) > 1 and place.startswith(("profile.", "consents.")):
             told = ", ".join(f"{source}: {to}" for source, to in found_types.items())
             remedy = "cast them to one type: cast(… as string)"
             yield Problem(place, f"types that differ ({told})", "the same type", remedy)

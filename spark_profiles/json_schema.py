@@ -7,6 +7,11 @@ from typing import Any
 from spark_profiles.definition import Definition
 
 _VARIABLE = {"type": "string", "pattern": r"\$\{[^{}]+\}"}
+_PURPOSE = {
+    "description": "What all of the section is for: a name of `consents`, or several.",
+    "type": ["string", "array"],
+    "items": {"type": "string"},
+}
 _FILE = {
     "include": {
         "description": "YAML files to start from, relative to this file; what is here wins.",
@@ -27,6 +32,8 @@ def schema() -> dict[str, Any]:
     """
     whole: dict[str, Any] = _with_variables(Definition.model_json_schema(by_alias=True))
     required = whole.pop("required")
+    section = whole["$defs"]["Section"]
+    section["properties"] = {"purpose": {"anyOf": [_PURPOSE, section["additionalProperties"]]}}
     properties = {**_FILE, **whole.pop("properties")}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

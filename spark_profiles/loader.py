@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from spark_profiles import consistency, documents
-from spark_profiles.definition import MODELS, Definition, Identifier, ProfileKeys, kind
+from spark_profiles.definition import (
+    MODELS,
+    Definition,
+    Identifier,
+    ProfileKeys,
+    kind,
+    named_purposes,
+)
 from spark_profiles.delivery import Delivery
 from spark_profiles.errors import DefinitionError, Problem
 from spark_profiles.language import Place, nearest, nearest_name
@@ -135,10 +142,11 @@ def _follows(place: str, aside: Iterable[str]) -> bool:
 
 
 def _known(data: Mapping[str, Any]) -> consistency.Known:
-    sources, profile = data.get("sources"), data.get("profile")
+    sources, profile, consents = (data.get(name) for name in ("sources", "profile", "consents"))
     return consistency.Known(
         tuple(map(str, sources)) if isinstance(sources, Mapping) else (),
         tuple(_paths(profile, ())) if isinstance(profile, Mapping) else (),
+        tuple(map(str, consents)) if isinstance(consents, Mapping) else (),
     )
 
 
@@ -147,6 +155,8 @@ def _paths(section: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
     found: list[str] = []
     for name, node in section.items():
         here = (*path, name)
+        if name == "purpose" and named_purposes(section):
+            continue
         if kind(node) == "<section>" and isinstance(node, Mapping):
             found += _paths(node, here)
             continue
@@ -198,6 +208,8 @@ def _found(value: Any) -> str:
 def _expected(fault: Any) -> tuple[str, str]:
     """What was expected, and a remedy."""
     error, value = fault["type"], fault["input"]
+    if error == "consent":
+        return "value, survivor, from or derive", ""
     if error == "profile_node":
         near = nearest(str(fault["loc"][-1]), ["value", "survivor", "from", "derive"])
         return "a property (value, survivor, from or derive) or a section of them", near
@@ -237,7 +249,7 @@ def _members(location: tuple[Any, ...]) -> list[str]:
 
 def _unit(data: Mapping[str, Any], place: Place) -> str:
     """The smallest part that is wrong or right as a whole: a property, a source, a head."""
-    depth = {"profile": 2, "sources": 2}.get(str(place[0]) if place else "", 1)
+    depth = {"profile": 2, "sources": 2, "consents": 2}.get(str(place[0]) if place else "", 1)
     if depth == 2 and place[0] == "profile":  # noqa: PLR2004
         node: Any = data.get("profile")
         for depth, name in enumerate(place[1:], start=2):  # noqa: B007
@@ -253,8 +265,8 @@ def _set_aside(data: dict[str, Any], place: Place, *, whole: bool) -> None:
         data.update(copy.deepcopy(_STAND_INS))
     elif place[0] == "profile" and len(place) > 1:
         _without_property(data["profile"], place[1:], whole=whole)
-    elif place[0] == "sources" and len(place) > 1:
-        _without_member(data["sources"], place[1:], whole=whole)
+    elif place[0] in ("sources", "consents") and len(place) > 1:
+        _without_member(data[str(place[0])], place[1:], whole=whole)
     elif place[0] in _STAND_INS:
         data[str(place[0])] = copy.deepcopy(_STAND_INS[str(place[0])])
     else:

@@ -10,10 +10,17 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 from spark_profiles import windows
-from spark_profiles.language import Expression, Measure, Model
+from spark_profiles.language import FORM, Expression, Measure, Model, Name
 
 
 def _checked_window(name: object) -> object:
@@ -84,6 +91,20 @@ class PropertyBase(Model):
     """Digits after the point, rounded half up."""
     bands: dict[str, Decimal] = Field(default_factory=dict)
     """Band -> its lower bound, ascending; the value becomes the name of its band."""
+    purpose: Annotated[
+        Annotated[Name, Tag("<text>")] | Annotated[tuple[Name, ...], Tag("<list>")], FORM
+    ] = ()
+    """What it is for, a name of `consents`, or several; only users who consented to all get it."""
+
+    @property
+    def purposes(self) -> tuple[str, ...]:
+        """The purposes, sorted."""
+        return (self.purpose,) if isinstance(self.purpose, str) else self.purpose
+
+    @field_validator("purpose")
+    @classmethod
+    def _sorted(cls, purpose: str | tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(sorted({purpose} if isinstance(purpose, str) else set(purpose)))
 
     @field_validator("bands")
     @classmethod

@@ -58,6 +58,9 @@ class Plan:
     """One row a source and rule that only warns: how many rows break it; None: no such rules."""
     counts: DataFrame
     """One row a source: rows = used + refused + duplicate + orphan + after_as_of; users."""
+    consents: DataFrame | None = None
+    """One row a user: profile_key, and for each purpose whether they consented; None: no purpose
+    is named."""
     kind: str | None = None
     """None: from the sources; else what it is instead, such as a rollback."""
 
@@ -88,6 +91,7 @@ def plan(
         SourceError: source tables are missing; lists all.
     """
     _check_time_zone(spark)
+    _check_quiet(definition, policy)
     instant = _instant(as_of, definition)
     raw = sources.read(spark, definition, data=data, tables=tables)
     types = _fitting(loader.checked(definition), raw)
@@ -102,6 +106,7 @@ def plan(
         assembled = profiles.assemble(
             definition, spine, aggregated, marks_decimals=session.is_sail(spark)
         )
+        consented = profiles.consented(definition, spine, aggregated)
     everyone = commands.payloads(assembled)
     delivered = known.delivered
     if delivered is None:
@@ -120,6 +125,7 @@ def plan(
         refused=_refused(judged, definition, spine),
         warnings=conform.warnings(list(judged.values())),
         counts=conform.counts(list(judged.values()), spine, definition.spine),
+        consents=consented,
     )
 
 
@@ -256,6 +262,25 @@ def _check_time_zone(spark: SparkSession) -> None:
         )
         message = "The session's time zone would change the values; nothing was read"
         raise DefinitionError(message, problem)
+
+
+def _check_quiet(definition: Definition, policy: changes.Policy) -> None:
+    """Refuse to be quiet about properties that vanish when a consent is withdrawn."""
+    gated = [".".join(path) for path, prop in definition.properties() if prop.purposes]
+    problems = [
+        Problem(
+            f"quiet {quiet}",
+            f"{path} needs a consent",
+            "that its withdrawal is sent",
+            "give another property, or a tolerance",
+        )
+        for quiet in policy.quiet
+        for path in gated
+        if f"{path}.".startswith(f"{quiet}.") or f"{quiet}.".startswith(f"{path}.")
+    ]
+    if problems:
+        message = "A withdrawn consent would not be sent; nothing was read"
+        raise DefinitionError(message, *problems)
 
 
 def _instant(as_of: str, definition: Definition) -> datetime:

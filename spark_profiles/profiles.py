@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from spark_profiles import columns, expressions, population, shapes, values
-from spark_profiles.definition import Definition, Derived, Section
+from spark_profiles import columns, consents, expressions, population, shapes, values
+from spark_profiles.definition import CONSENTS, Definition, Derived, Section
 from spark_profiles.errors import DefinitionError, Problem
 from spark_profiles.operations import COUNTS, Aggregate
 
@@ -41,12 +41,9 @@ def assemble(
     A property without value, and a section without any, is null, hence left out of the JSON.
     Where the definition writes nulls, the column payload has the JSON text.
     """
-    rows = users
-    for frame in aggregated:
-        rows = rows.join(frame, on="sp_key", how="left")
-    rows = _absent_counts_are_zero(definition, rows)
-    rows = population.ranked(_ranked_of_users(definition, rows), _rankings(definition))
-    flat = _derived_values(definition, rows)
+    rows = consents.with_gates(definition, _with_consents(definition, users, aggregated))
+    rows = population.ranked(_to_be_ranked(definition, rows), _rankings(definition))
+    flat = _derived_values(definition, rows, of_consents=False)
     types = {field.name: field.dataType for field in flat.schema.fields}
     _refuse_unwritable(definition, types)
     flat = _written(definition, flat, types)
@@ -69,12 +66,49 @@ def assemble(
     return flat.select("sp_key", "sp_refusal", "identifier", *profile)
 
 
+def consented(
+    definition: Definition, users: DataFrame, aggregated: Sequence[DataFrame]
+) -> DataFrame | None:
+    """One row is a user who gets a profile: profile_key, and for each purpose true, false or null.
+
+    None: nothing asks for a consent. Arguments as of `assemble`; only what is needed is joined.
+    """
+    if not definition.consents:
+        return None
+    needed = consents.needed(definition)
+    frames = [frame for frame in aggregated if needed & set(frame.columns)]
+    rows = _with_consents(definition, users.where(F.col("sp_refusal").isNull()), frames)
+    of_purposes = [F.col(c).alias(p) for p, c in consents.columns(definition).items()]
+    return rows.select(F.col("sp_key").alias("profile_key"), *of_purposes)
+
+
+def _with_consents(
+    definition: Definition, users: DataFrame, aggregated: Sequence[DataFrame]
+) -> DataFrame:
+    """The users with their aggregated values and all their consents.
+
+    Raises:
+        DefinitionError: a consent is no yes and no.
+    """
+    rows = users
+    for frame in aggregated:
+        rows = rows.join(frame, on="sp_key", how="left")
+    rows = _absent_counts_are_zero(definition, rows)
+    rows = _derived_values(definition, rows, of_consents=True)
+    if problems := list(consents.no_conditions(definition, rows)):
+        message = "The definition has consents that are no yes and no"
+        raise DefinitionError(message, *problems)
+    return rows
+
+
 def _absent_counts_are_zero(definition: Definition, rows: DataFrame) -> DataFrame:
+    there = set(rows.columns)
     counts = [
         value.column
-        for values in values.aggregated_values(definition).values()
-        for value in values
+        for wanted in values.aggregated_values(definition).values()
+        for value in wanted
         if value.aggregate.operation in COUNTS and value.aggregate.trend != "growth"
+        if value.column in there
     ]
     if not counts:
         return rows
@@ -90,16 +124,23 @@ def _rankings(definition: Definition) -> list[population.Ranking]:
     ]
 
 
-def _ranked_of_users(definition: Definition, rows: DataFrame) -> DataFrame:
-    """The rows without the numbers to be ranked of those who get no profile."""
-    names = [ranking.column for ranking in _rankings(definition)]
-    is_ranked = F.col("sp_refusal").isNull()
-    masked = {name: F.when(is_ranked, F.col(name)) for name in names}
+def _to_be_ranked(definition: Definition, rows: DataFrame) -> DataFrame:
+    """The rows without the numbers to be ranked of those who get no profile, or did not consent.
+
+    Whoever did not consent to the use of a number is no measure for the others either.
+    """
+    gate_of = consents.gated_columns(definition)
+    masked = {}
+    for ranking in _rankings(definition):
+        is_ranked = F.col("sp_refusal").isNull()
+        if ranking.column in gate_of:
+            is_ranked = is_ranked & F.col(gate_of[ranking.column])
+        masked[ranking.column] = F.when(is_ranked, F.col(ranking.column))
     return rows.withColumns(masked) if masked else rows
 
 
-def _derived_values(definition: Definition, rows: DataFrame) -> DataFrame:
-    """Adds the derived values, each after those it names.
+def _derived_values(definition: Definition, rows: DataFrame, *, of_consents: bool) -> DataFrame:
+    """Adds the derived values, each after those it names; or those of them that are consents.
 
     Raises:
         DefinitionError: a derived value names no property, or itself through others.
@@ -109,7 +150,7 @@ def _derived_values(definition: Definition, rows: DataFrame) -> DataFrame:
     waiting = {
         ".".join(path): (values.column(number), prop.derive)
         for number, (path, prop) in properties
-        if isinstance(prop, Derived)
+        if isinstance(prop, Derived) and (path[0] == CONSENTS) == of_consents
     }
     while waiting:
         ready = [
@@ -122,7 +163,8 @@ def _derived_values(definition: Definition, rows: DataFrame) -> DataFrame:
             message = "Derived values name each other in a circle"
             raise DefinitionError(message, *problems)
         resolved = {path: expressions.derived(waiting[path][1], paths) for path in ready}
-        expressions.types_of(rows, {f"profile.{path}.derive": s for path, s in resolved.items()})
+        places = {path: values.place(tuple(path.split("."))) for path in ready}
+        expressions.types_of(rows, {f"{places[p]}.derive": s for p, s in resolved.items()})
         rows = rows.withColumns({waiting[p][0]: F.expr(sql) for p, sql in resolved.items()})
         for path in ready:
             del waiting[path]
@@ -132,11 +174,15 @@ def _derived_values(definition: Definition, rows: DataFrame) -> DataFrame:
 def _written(definition: Definition, flat: DataFrame, types: Mapping[str, DataType]) -> DataFrame:
     """Each value in the form in which it is to be written, under the name of its column."""
     columns_of = values.columns_by_path(definition)
+    gate_of = consents.gated_columns(definition)
     changed = {"sp_compartment": F.lit(definition.profile_keys.compartment_id).cast("bigint")}
     for path, prop in definition.properties():
         names = [columns_of[path]] if path in columns_of else _below(path, columns_of)
         for name in names:
-            if (value := _leaf(name, prop, types)) is not None:
+            value = _leaf(name, prop, types)
+            if name in gate_of:
+                value = F.when(F.col(gate_of[name]), F.col(name) if value is None else value)
+            if value is not None:
                 changed[name] = value
     return flat.withColumns(changed)
 
@@ -184,7 +230,8 @@ def _property(
     if path in columns_of:
         column = columns_of[path]
         writes_null = (prop.nulls or definition.nulls) == "write"
-        return shapes.Leaf(column, writes_null=writes_null)
+        gate = consents.gates(definition).get(prop.purposes, "")
+        return shapes.Leaf(column, writes_null=writes_null, gate=gate)
     inner = dict.fromkeys(p[len(path)] for p in columns_of if p[: len(path)] == path)
     return shapes.Object(
         {name: _property(definition, prop, (*path, name), columns_of) for name in inner},

@@ -75,6 +75,7 @@ def record(
         status=RunStatus.RECORDED,
         counts=counts,
         warnings=tuple(guard.RuleCount(**row.asDict()) for row in warnings),
+        consents=_consents(plan),
         **figures,
     )
 
@@ -87,6 +88,26 @@ def _counts(plan: Plan) -> tuple[guard.SourceCounts, ...]:
         moment = None if newest is None else columns.instant_of(newest)
         found[row["source"]] = guard.SourceCounts(**{**row.asDict(), "newest": moment})
     return tuple(found[name] for name in plan.definition.sources if name in found)
+
+
+def _consents(plan: Plan) -> tuple[guard.ConsentCount, ...]:
+    """For each purpose: how many users consented, how many did not, of how many it is unknown."""
+    if plan.consents is None:
+        return ()
+    answers = {"granted": "{0}", "refused": "not {0}", "unknown": "{0} is null"}
+    purposes = list(plan.definition.consents)
+    counted = [
+        F.expr(f"count(case when {condition.format(purpose)} then 1 end)").alias(
+            f"{purpose}_{word}"
+        )
+        for purpose in purposes
+        for word, condition in answers.items()
+    ]
+    row = plan.consents.agg(*counted).collect()[0]
+    return tuple(
+        guard.ConsentCount(purpose, **{word: row[f"{purpose}_{word}"] for word in answers})
+        for purpose in purposes
+    )
 
 
 def _run_id(plan: Plan, history: Sequence[Run]) -> str:

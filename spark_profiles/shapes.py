@@ -23,6 +23,8 @@ class Leaf:
     value: str
     """The column that holds it, as it is to be written."""
     writes_null: bool = False
+    gate: str = ""
+    """The column that says whether the value may be written at all; empty: it always may."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,8 @@ def text(shape: Object) -> Column:
             plain = {}
         key = dumps(name, ensure_ascii=False) + ":"
         if isinstance(node, Leaf):
-            parts.append(F.coalesce(_members({name: node}), F.lit(key + "null")))
+            member = F.coalesce(_members({name: node}), F.lit(key + "null"))
+            parts.append(F.when(F.col(node.gate), member) if node.gate else member)
         else:
             parts.append(F.concat(F.lit(key), text(node)))
     if plain:

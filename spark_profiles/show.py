@@ -154,6 +154,8 @@ def _why(reason: Mapping[str, Any] | None) -> None:
     for name, bound in reason["windows"].items():
         start = bound["start"] or "ever"
         _results.print(f"  {name}: from {start} to {bound['end']}", markup=False, soft_wrap=True)
+    for purpose, answer in reason["consents"].items():
+        _results.print(f"  consent to {purpose}: {answer}", markup=False, soft_wrap=True)
     for row in reason["rows"]:
         inside = ", ".join(row["windows"]) or "no window"
         meant = "" if row["is_meant"] else ", not meant by where"
@@ -219,11 +221,25 @@ def run(done: Run, *, as_json: bool) -> None:
         markup=False,
     )
     _results.print(f"files    {done.output}", markup=False, soft_wrap=True)
+    _noted(done)
     if done.accepted:
         told = f"{done.accepted}, by {done.accepted_by or '?'}: {done.accepted_why or '?'}"
         _results.print(f"accepted {told}", markup=False, soft_wrap=True)
     if done.message:
         _results.print(f"note     {done.message}", markup=False, soft_wrap=True)
+
+
+def _noted(done: Run) -> None:
+    """Print rules that warn, and who consented."""
+    for warning in done.warnings:
+        told = f"{_number(warning.rows)} rows of {warning.source} break {warning.rule}"
+        _results.print(f"warning  {told}", markup=False, soft_wrap=True)
+    for consent in done.consents:
+        told = (
+            f"{_number(consent.granted)} granted, {_number(consent.refused)} refused,"
+            f" {_number(consent.unknown)} unknown"
+        )
+        _results.print(f"consent  {consent.purpose}: {told}", markup=False, soft_wrap=True)
 
 
 def counts(done: Run) -> None:
@@ -246,12 +262,18 @@ def status(runs: Sequence[Run], *, as_json: bool) -> None:
     for run in runs:
         _results.print(
             f"{run.run_id}  {run.status.value:<11}  {_number(run.lines)} lines,"
-            f" {_number(run.confirmed)} confirmed: {IN_WORDS[run.status]}",
+            f" {_number(run.confirmed)} confirmed: {IN_WORDS[run.status]}{_warned(run)}",
             markup=False,
             soft_wrap=True,
         )
     if not runs:
         _results.print("No run yet. `spark-profiles run` starts the first.", markup=False)
+
+
+def _warned(run: Run) -> str:
+    """What rules that only warn found, for a line about the run."""
+    rows = sum(warning.rows for warning in run.warnings)
+    return f"; {_number(rows)} rows break rules that warn" if rows else ""
 
 
 def churn(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
@@ -275,6 +297,8 @@ def _plain(done: Run) -> dict[str, Any]:
         {**vars(count), "newest": count.newest and count.newest.isoformat()}
         for count in done.counts
     ]
+    for name in ("warnings", "consents"):
+        record[name] = [vars(count) for count in record[name]]
     for name, value in record.items():
         if isinstance(value, datetime):
             record[name] = value.isoformat()

@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from spark_profiles import sql
+from spark_profiles.definition import CONSENTS
 from spark_profiles.operations import Aggregate
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from spark_profiles.definition import Definition
 
 LIFETIME = "lifetime"
@@ -67,9 +71,21 @@ def columns_by_path(definition: Definition) -> dict[tuple[str, ...], str]:
     return found
 
 
+def columns_below(definition: Definition, path: tuple[str, ...]) -> list[str]:
+    """The columns of one property: its own, or those of its windows and categories."""
+    found = columns_by_path(definition)
+    return [column for place, column in found.items() if place[: len(path)] == path]
+
+
 def paths(definition: Definition) -> dict[str, str]:
     """Dotted path -> column, for all that a derived value may name."""
-    return {".".join(path): column for path, column in columns_by_path(definition).items()}
+    found = columns_by_path(definition)
+    return {".".join(path): column for path, column in found.items() if path[0] != CONSENTS}
+
+
+def named(formula: str, known: Iterable[str]) -> list[str]:
+    """The dotted paths of `known` that a derived value names."""
+    return sql.references(formula, known)
 
 
 def column(number: int, member: int | None = None) -> str:
@@ -79,4 +95,4 @@ def column(number: int, member: int | None = None) -> str:
 
 def place(path: tuple[str, ...]) -> str:
     """Where a property stands in the definition, for messages."""
-    return f"profile.{'.'.join(path)}"
+    return ".".join(path)[1:] if path[0] == CONSENTS else f"profile.{'.'.join(path)}"

@@ -50,6 +50,8 @@ class Reason:
     """Window -> its start (None: since ever) and end."""
     computed: str | None
     """The payload as computed again; None: the user is not in the sources."""
+    consents: dict[str, str]
+    """Purpose of the property -> granted, refused or unknown, as computed again."""
     rows: tuple[dict[str, Any], ...]
     """source, version, status, at, is_meant (by `where`), windows, reasons and row (JSON)."""
 
@@ -111,7 +113,14 @@ def why(
         for name, bound in bounds.items()
     }
     rule = json.loads(prop.model_dump_json(by_alias=True, exclude_defaults=True))
-    return Reason(rule, told, computed[0]["payload"] if computed else None, tuple(rows))
+    payload = computed[0]["payload"] if computed else None
+    return Reason(rule, told, payload, _consents(plan, prop), tuple(rows))
+
+
+def _consents(plan: pipeline.Plan, prop: Property) -> dict[str, str]:
+    found = plan.consents.collect() if plan.consents is not None and prop.purposes else []
+    words = {True: "granted", False: "refused", None: "unknown"}
+    return {purpose: words[row[purpose]] for row in found for purpose in prop.purposes}
 
 
 def _pinned(definition: Definition, made: Run) -> Definition:
@@ -212,5 +221,6 @@ def told(reason: Reason, *, show_values: bool = False) -> dict[str, Any]:
             name: {"start": start, "end": end} for name, (start, end) in reason.windows.items()
         },
         "computed": shown(reason.computed),
+        "consents": reason.consents,
         "rows": [{**row, "row": shown(row["row"])} for row in reason.rows],
     }

@@ -9,6 +9,7 @@ import typer
 from spark_profiles import json_schema, loader, show
 from spark_profiles.cli import options
 from spark_profiles.cli.app import app
+from spark_profiles.definition import walk
 
 
 @app.command()
@@ -31,7 +32,7 @@ def validate(
         "definition": loaded.name,
         "definition_hash": loaded.definition_hash,
         "sources": list(loaded.sources),
-        "properties": sum(1 for _ in loaded.properties()),
+        "properties": sum(1 for _ in walk(loaded.profile)),
         "checked_against_tables": data is not None,
     }
     show.facts(facts, as_json=as_json)
