@@ -8,12 +8,12 @@ code runs on classic and Connect sessions.
 from __future__ import annotations
 
 import random
-import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
 from spark_profiles import columns, frames, guard, places, schemas, statements, states
@@ -97,17 +97,23 @@ class Audit:
 
     def _create(self, name: str) -> None:
         if not self.is_sail:  # a statement is a third cheaper than the writing of no rows
-            statement = schemas.creation(name, self.target(name))
-            _repeated(lambda: self.spark.sql(statement).collect())
+            try:
+                self.do(schemas.creation(name, self.target(name)))
+            except PySparkException:  # some platforms take no CHECK in a CREATE
+                self.do(schemas.creation(name, self.target(name), checks=False))
             return
-        empty = self.spark.createDataFrame([], schemas.TABLES[name])
+        empty = self.spark.createDataFrame([], schemas.constrained(name))
         writer = (
             empty.write.format("delta")
             .mode("ignore")
             .partitionBy(schemas.PARTITIONED_BY[name])
-            .options(**schemas.PROPERTIES)
+            .options(**schemas.properties(name))
         )
         self.save(writer, name)
+
+    def do(self, statement: str) -> None:
+        """Execute a statement that may be repeated, again where another commit came between."""
+        _repeated(lambda: self.spark.sql(statement).collect())
 
     def read(self, table: str) -> DataFrame:
         """The table as it is now."""
@@ -126,13 +132,13 @@ class Audit:
         typed = named.select(
             *[
                 (F.col(name) if name in known else F.lit(None)).cast(to).alias(name)
-                for name, to in _columns(table)
+                for name, to in schemas.columns(table)
             ]
         )
         writer = typed.write.format("delta").option("compression", "snappy")
         if self.is_sail and "array<" in schemas.TABLES[table]:
             delete = f"DELETE FROM {self.target(table)} WHERE run_id = '{run_id}'"
-            _repeated(lambda: self.spark.sql(delete).collect())
+            self.do(delete)
             self.save(writer.mode("append"), table)
         else:
             replaced = writer.mode("overwrite").option("replaceWhere", f"run_id = '{run_id}'")
@@ -140,8 +146,8 @@ class Audit:
 
     def put_records(self, table: str, run_id: str, records: Sequence[dict[str, Any]]) -> None:
         """The same for a few records of the driver; members that the table lacks are ignored."""
-        rows = [tuple(record.get(name) for name, _ in _columns(table)) for record in records]
-        self.put(table, run_id, frames.of(self.spark, rows, schemas.TABLES[table]))
+        rows = [tuple(record.get(name) for name, _ in schemas.columns(table)) for record in records]
+        self.put(table, run_id, self.spark.createDataFrame(rows, schemas.TABLES[table]))
 
     def put_run(self, run: Run, **changed: Any) -> Run:
         """Record the run with these members changed; returns it as recorded.
@@ -164,17 +170,17 @@ class Audit:
 
     def _merge_run(self, record: dict[str, Any]) -> None:
         """The same in one commit where a part of the table cannot be replaced."""
-        row = tuple(record[name] for name, _ in _columns("runs"))
+        row = tuple(record[name] for name, _ in schemas.columns("runs"))
         view = f"run_{record['run_id'].replace('-', '_')}"
-        frames.of(self.spark, [row], schemas.TABLES["runs"]).createOrReplaceTempView(view)
-        names = [name for name, _ in _columns("runs")]
+        self.spark.createDataFrame([row], schemas.TABLES["runs"]).createOrReplaceTempView(view)
+        names = [name for name, _ in schemas.columns("runs")]
         merge = (
             f"MERGE INTO {self.target('runs')} AS d USING {view} AS c ON d.run_id = c.run_id"
             f" WHEN MATCHED THEN UPDATE SET {', '.join(f'{n} = c.{n}' for n in names)}"
             f" WHEN NOT MATCHED THEN INSERT ({', '.join(names)})"
             f" VALUES ({', '.join(f'c.{n}' for n in names)})"
         )
-        _repeated(lambda: self.spark.sql(merge).collect())
+        self.do(merge)
 
     def runs(self, name: str | None = None) -> list[Run]:
         """The runs, oldest first: of one definition, or of all; instants are aware, in UTC."""
@@ -313,7 +319,7 @@ class Audit:
             f" ON d.name = '{name}' AND d.profile_key = c.profile_key {clauses}"
         )
         try:
-            _repeated(lambda: self.spark.sql(merge).collect())
+            self.do(merge)
         finally:
             self.spark.catalog.dropTempView(view)
 
@@ -388,12 +394,6 @@ def _repeated(write: Callable[[], object]) -> None:
             return
 
 
-def _columns(table: str) -> list[tuple[str, str]]:
-    """Name and type of each column: the schema's text, split at its outer commas."""
-    parts = re.split(r",(?![^<]*>)", schemas.TABLES[table])
-    return [(name, to) for name, _, to in (part.strip().partition(" ") for part in parts)]
-
-
 _COUNTED: dict[str, Any] = {
     "counts": SourceCounts, "warnings": RuleCount, "consents": ConsentCount,
 }  # fmt: skip
@@ -412,14 +412,14 @@ def _in_micros() -> list[Column]:
     special = {"counts": F.transform("counts", counted).alias("counts")}
     return [
         F.unix_micros(name).alias(name) if to == "timestamp" else special.get(name, F.col(name))
-        for name, to in _columns("runs")
+        for name, to in schemas.columns("runs")
     ]
 
 
 def _run(row: dict[str, Any]) -> Run:
     for count in row["counts"] or ():
         count["newest"] = _instant(count["newest"])
-    for name, to in _columns("runs"):
+    for name, to in schemas.columns("runs"):
         if to == "timestamp":
             row[name] = _instant(row[name])
     for name, kind in _COUNTED.items():

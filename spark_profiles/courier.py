@@ -96,7 +96,9 @@ def deliver(
         UnconfirmedError: they ended, but not all were confirmed; the next run sends the rest.
         UnavailableError: the API does not answer; the same call continues.
         UnsettledError: another run of this definition is at work.
+        DefinitionError: the files are compressed.
     """
+    upload.refuse_compressed(found.run_id, [file.name for file in found.files])
     states.check(RunStatus(found.run["status"]), RunStatus.UPLOADING)
     with leases.held(tables, str(found.run["name"]), now=now):
         journal = _Journal(tables, found)

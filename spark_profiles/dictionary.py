@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 
 from spark_profiles import schemas
@@ -73,12 +72,15 @@ COLUMNS = {
         "updated_at": "When this row was last written.",
         "kind": "Null: from the sources; else `rollback` or `erasure`.",
         "pruned_at": "When its lines were pruned; from then on it cannot be rolled back.",
+        "unusable": "Profiles of users who are there, but refused: they stay as delivered.",
+        "warnings": "How many accepted rows of a source break each rule that only warns.",
+        "consents": "How many users gave a consent, refused it, or said nothing that is known.",
     },
     "lines": {
         "run_id": _RUN_ID,
         "name": _NAME,
         "profile_key": _KEY,
-        "change": "`new`, `changed`, `gone`, or not sent: `held`, `kept`.",
+        "change": "`new`, `changed`, `gone`, or not sent: `held`, `kept`, `unusable`.",
         "operation": "`UPSERT` or `DELETE`; null where nothing is sent.",
         "strategy": "`update_strategy` of an UPSERT.",
         "identifier": _IDENTIFIER,
@@ -175,26 +177,25 @@ def markdown() -> str:
         "# Audit tables",
         "Made by `python -m spark_profiles.dictionary`; do not edit it by hand.",
         "Delta tables without features that need a new reader. Instants are UTC. Columns marked"
-        " **P** hold values of persons.",
+        " **P** hold values of persons. What is `not null` or checked is refused by every writer"
+        " when it is not so; tables that an older version made have the same as CHECK constraints,"
+        " unless Sail migrated them where delta-rs is not installed.",
     ]
     for table, columns in COLUMNS.items():
         head = f"## {table}\n\n{ONE_ROW[table]} Partitioned by `{schemas.PARTITIONED_BY[table]}`."
-        types = dict(typed(table))
+        types = dict(schemas.columns(table))
         rows = [
             f"| `{name}`{' **P**' if name in PERSONAL.get(table, ()) else ''}"
-            f" | {types[name].partition('<')[0]} | {text} |"
+            f" | {types[name].partition('<')[0]}"
+            f"{', not null' if name in schemas.NOT_NULL[table] else ''} | {text} |"
             for name, text in columns.items()
         ]
+        checks = [f"`{text}`" for text in schemas.CHECKS.get(table, {}).values()]
+        head += f" Checked: {'; '.join(checks)}." if checks else ""
         parts.append(
             "\n".join([head, "", "| column | type | what it is |", "| --- | --- | --- |", *rows])
         )
     return "\n\n".join(parts) + "\n"
-
-
-def typed(table: str) -> list[tuple[str, str]]:
-    """Name and type of each column of a table."""
-    parts = re.split(r",(?![^<]*>)", schemas.TABLES[table])
-    return [(name, to) for name, _, to in (part.strip().partition(" ") for part in parts)]
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def write(
     except BaseException as error:
         with contextlib.suppress(OSError):
             discard(folder, only_unfinished=True)
-        if isinstance(error, SparkProfilesError) or not isinstance(error, Exception):
+        if not _is_of_store(error):
             raise
         raise _not_written(folder, error) from error
     return files
@@ -195,7 +195,23 @@ _REASONS = (
 )
 
 
-def _not_written(folder: Folder, error: Exception) -> PlatformError:
+# What stands in the messages of an engine whose write failed for the store's sake.
+_SIGNS = (
+    *("java.io.IOException", "FileNotFoundException", "java.nio.file.", "AccessControlException"),
+    *("S3Exception", "AzureException", "StorageException", "UnknownHostException"),
+    *("ObjectStore", "object store", "os error"),
+    *(sign for sign, _ in _REASONS),
+)
+
+
+def _is_of_store(error: BaseException) -> bool:
+    """Whether the store is to blame; a fault of ours is told as what it is."""
+    if isinstance(error, SparkProfilesError) or not isinstance(error, Exception):
+        return False
+    return isinstance(error, OSError) or any(sign in str(error) for sign in _SIGNS)
+
+
+def _not_written(folder: Folder, error: BaseException) -> PlatformError:
     text = str(error)
     reason = next((words for sign, words in _REASONS if sign in text), type(error).__name__)
     problem = Problem(

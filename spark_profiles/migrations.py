@@ -11,6 +11,7 @@ they are, and a table that was migrated half-way is migrated again.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import types as T
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 VERSION = 4
 """Of the tables as `schemas` describes them; raised with every column that is added."""
 _FIRST = 1
+_CONSTRAINED = 4
+"""The first version whose tables are made with constraints."""
 
 
 def migrate(audit: Audit, *, library_version: str) -> list[str]:
@@ -48,9 +51,14 @@ def migrate(audit: Audit, *, library_version: str) -> list[str]:
         raise DefinitionError(message, problem)
     if found == VERSION:
         return []
-    changed = [table for table in schemas.TABLES if _add_columns(audit, table)]
+    lacking = [table for table in schemas.TABLES if _lacks_columns(audit, table)]
+    for table in lacking:
+        append(audit, table, [])  # an append of nothing, which merges the schemas
+    if lacking or _FIRST < found < _CONSTRAINED:  # new tables have their constraints
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda table: _add_constraints(audit, table), schemas.TABLES))
     append(audit, "versions", [(VERSION, library_version, audit.now())])
-    return changed
+    return lacking
 
 
 def recorded(audit: Audit) -> int:
@@ -65,13 +73,44 @@ def append(audit: Audit, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
     audit.save(new.mode("append").option("mergeSchema", "true"), table)
 
 
-def _add_columns(audit: Audit, table: str) -> bool:
-    """Add what the table lacks; whether it lacked anything."""
+def _lacks_columns(audit: Audit, table: str) -> bool:
     wanted = audit.spark.createDataFrame([], schemas.TABLES[table]).schema
-    if _has(audit.read(table).schema, wanted):
-        return False
-    append(audit, table, [])  # an append of nothing, which merges the schemas
-    return True
+    return not _has(audit.read(table).schema, wanted)
+
+
+def _add_constraints(audit: Audit, table: str) -> None:
+    """The constraints of new tables, as far as a table can get them that is there already.
+
+    Delta does not let a column become NOT NULL, but takes a CHECK. Sail cannot change a table; for
+    it delta-rs does, where it is installed. Rows that break a constraint already keep it away.
+    """
+    keys = " AND ".join(f"{name} IS NOT NULL" for name in schemas.NOT_NULL[table])
+    for name, condition in {"keys": keys, **schemas.CHECKS.get(table, {})}.items():
+        try:
+            if audit.is_sail:
+                _check_by_delta_rs(f"{audit.location}/{table}", name, condition)
+            else:
+                target = audit.target(table)
+                audit.do(f"ALTER TABLE {target} ADD CONSTRAINT {name} CHECK ({condition})")
+        except Exception as error:
+            if not any(sign in str(error) for sign in _KEPT_AWAY):
+                raise
+
+
+_KEPT_AWAY = (
+    "DELTA_CONSTRAINT_ALREADY_EXISTS",
+    "DELTA_NEW_CHECK_CONSTRAINT_VIOLATION",
+    "already exists",
+    "validation check",
+)
+
+
+def _check_by_delta_rs(location: str, name: str, condition: str) -> None:
+    try:
+        from deltalake import DeltaTable  # noqa: PLC0415  optional
+    except ImportError:
+        return
+    DeltaTable(location).alter.add_constraint({name: condition})
 
 
 def _has(found: T.DataType, wanted: T.DataType) -> bool:

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from typing import TYPE_CHECKING
+
+from spark_profiles.records import FileStatus
+from spark_profiles.states import RunStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 # What became of a profile since its last confirmed delivery; of the last three nothing is sent.
 NEW, CHANGED, GONE, SAME = "new", "changed", "gone", "same"
 HELD, KEPT, UNUSABLE = "held", "kept", "unusable"
@@ -98,6 +107,38 @@ PARTITIONED_BY = {
     "versions": "schema_version",
 }
 
+NOT_NULL = {
+    "leases": ("name", "owner", "until"),
+    "runs": ("run_id", "name", "status", "as_of", "definition_hash"),
+    "lines": ("run_id", "name", "profile_key", "change"),
+    "files": ("run_id", "file", "operation", "status"),
+    "property_stats": ("run_id", "name"),
+    "refused_rows": ("run_id", "source"),
+    "rejected_lines": ("run_id", "name", "file"),
+    "delivered": ("name", "profile_key", "payload_hash", "run_id"),
+    "erasures": ("run_id", "status"),
+    "versions": ("schema_version",),
+}
+"""Columns without which a row says nothing."""
+
+
+def _one_of(column: str, words: Iterable[str]) -> str:
+    quoted = ", ".join(f"'{word}'" for word in words)
+    return f"{column} IN ({quoted})"
+
+
+# Of words that are settled: a table that Sail made cannot be told another one later. So `change`,
+# whose words grow, is left out.
+CHECKS = {
+    "runs": {"known_status": _one_of("status", (status.value for status in RunStatus))},
+    "lines": {"known_operation": _one_of("operation", (UPSERT, DELETE))},
+    "files": {
+        "known_status": _one_of("status", (status.value for status in FileStatus)),
+        "known_operation": _one_of("operation", (UPSERT, DELETE)),
+    },
+}
+"""CHECK constraints: name -> condition. Null passes; it is for `NOT_NULL` to refuse it."""
+
 PROPERTIES = {
     "delta.enableDeletionVectors": "false",  # any Delta reader can open them
     # No smallest and largest values in the log: they would outlive an erased person.
@@ -105,10 +146,34 @@ PROPERTIES = {
 }
 
 
-def creation(table: str, target: str) -> str:
-    """The statement that creates the table at `target`, where it is not there yet."""
-    properties = ", ".join(f"{name} = '{value}'" for name, value in PROPERTIES.items())
+def columns(table: str) -> list[tuple[str, str]]:
+    """Name and type of each column of a table: its text, split at its outer commas."""
+    parts = re.split(r",(?![^<]*>)", TABLES[table])
+    return [(name, to) for name, _, to in (part.strip().partition(" ") for part in parts)]
+
+
+def constrained(table: str) -> str:
+    """The columns of a new table, with NOT NULL at those that need it."""
+    return ", ".join(
+        f"{name} {to}{' NOT NULL' if name in NOT_NULL[table] else ''}"
+        for name, to in columns(table)
+    )
+
+
+def properties(table: str, *, checks: bool = True) -> dict[str, str]:
+    """The properties of a new table; CHECK constraints are such."""
+    conditions = CHECKS.get(table, {}) if checks else {}
+    return {**PROPERTIES, **{f"delta.constraints.{n}": text for n, text in conditions.items()}}
+
+
+def creation(table: str, target: str, *, checks: bool = True) -> str:
+    """The statement that creates the table at `target`, where it is not there yet.
+
+    With `checks` also its CHECK constraints, which not every platform takes at this place.
+    """
+    texts = {n: text.replace("'", r"\'") for n, text in properties(table, checks=checks).items()}
+    told = ", ".join(f"'{name}' = '{text}'" for name, text in texts.items())
     return (
-        f"CREATE TABLE IF NOT EXISTS {target} ({TABLES[table]}) USING delta"
-        f" PARTITIONED BY ({PARTITIONED_BY[table]}) TBLPROPERTIES ({properties})"
+        f"CREATE TABLE IF NOT EXISTS {target} ({constrained(table)}) USING delta"
+        f" PARTITIONED BY ({PARTITIONED_BY[table]}) TBLPROPERTIES ({told})"
     )

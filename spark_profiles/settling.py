@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from spark_profiles import slices, upload
 from spark_profiles.attribution import Evidence
-from spark_profiles.errors import DefinitionError, Problem
 from spark_profiles.journal import FilesTable
 from spark_profiles.progress import Event
 from spark_profiles.states import RunStatus
@@ -35,7 +34,8 @@ def settle(
     settings: upload.Settings,
 ) -> Run:
     """Send what was not sent, follow it to its end, and move what is confirmed into the state."""
-    _refuse_compressed(audit, run)
+    first = audit.of_run("files", run.run_id).select("file").limit(1).collect()
+    upload.refuse_compressed(run.run_id, [row["file"] for row in first])
     run = audit.put_run(run, status=RunStatus.UPLOADING)
     journal = FilesTable(audit, run.run_id, run.name)
     open_part = slices.opener(open_file)
@@ -56,15 +56,6 @@ def settle(
         journal.add(parts, open_part)
     listener(Event("confirm", f"{len(journal.files())} files"))
     return _confirmed(audit, run, journal)
-
-
-def _refuse_compressed(audit: Audit, run: Run) -> None:
-    """The API documents no compression, so nothing that is compressed is sent to it."""
-    first = audit.of_run("files", run.run_id).select("file").limit(1).collect()
-    if first and first[0]["file"].endswith(".gz"):
-        problem = Problem(run.run_id, "files built with --gzip", "", "build again without --gzip")
-        message = "Compressed files are not sent to this API; nothing was sent"
-        raise DefinitionError(message, problem)
 
 
 def _confirmed(audit: Audit, run: Run, journal: FilesTable) -> Run:

@@ -81,7 +81,9 @@ def look(
         name, source = item
         try:
             table = _read(spark, name, source, data, given.get(name))
-            _ = table.rows.schema  # Connect looks for a table only when asked for its schema
+            # Connect looks for a table only when asked for its schema.
+            if not table.rows.schema.fields:
+                return _empty(name, table.location)
         except PySparkException as error:
             return _missing(name, source, data, error)
         except SourceError as error:
@@ -154,6 +156,16 @@ def _location(source: Source, data: str) -> str:
     if source.table or path.startswith("/") or ":/" in path:
         return path
     return f"{data.rstrip('/')}/{path}"
+
+
+def _empty(name: str, location: str) -> Problem:
+    """Sail reads a folder that is not there as a table without columns."""
+    return Problem(
+        f"sources.{name}",
+        f"{location}: a table without columns",
+        "a table",
+        "check the name and the folder given as data: is there anything?",
+    )
 
 
 def _missing(name: str, source: Source, data: str, error: PySparkException) -> Problem:

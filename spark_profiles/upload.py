@@ -19,6 +19,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO
 
 from spark_profiles import progress
+from spark_profiles.errors import DefinitionError, Problem
 from spark_profiles.records import FINAL, FileRecord, FileStatus, Journal, RejectedLine
 from spark_profiles.sending import Sending, Settings
 
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from spark_profiles.progress import Listener
 
 __all__ = [
-    "FINAL", "FileRecord", "FileStatus", "Journal", "RejectedLine", "Settings", "cancel", "upload",
+    "FINAL", "FileRecord", "FileStatus", "Journal", "RejectedLine", "Settings", "cancel",
+    "refuse_compressed", "upload",
 ]  # fmt: skip
 
 
@@ -73,6 +75,18 @@ def upload(
     return Sending(
         known_files, datamart, open_file, journal, listener, settings, sleep, clock
     ).run()
+
+
+def refuse_compressed(run_id: str, names: Sequence[str]) -> None:
+    """The API documents no compression, so nothing that is compressed is sent to it.
+
+    Raises:
+        DefinitionError: one of these files is.
+    """
+    if any(name.partition("#")[0].endswith(".gz") for name in names):
+        problem = Problem(run_id, "files built with --gzip", "", "build again without --gzip")
+        message = "Compressed files are not sent to this API; nothing was sent"
+        raise DefinitionError(message, problem)
 
 
 def cancel(

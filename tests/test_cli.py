@@ -75,7 +75,6 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: str
     assert "Usage" in out
 
 
-@pytest.mark.jvm  # Sail reads a folder that is not there as a table without columns: exit code 3
 def test_a_missing_table_is_4_and_leaves_nothing(
     capsys: pytest.CaptureFixture[str], spark: SparkSession, tmp_path: Path
 ) -> None:

@@ -65,6 +65,18 @@ def held(emulator: Emulator) -> dict[str, Any]:
     return {account: payload for _, account, payload in emulator.store.profiles()}
 
 
+def test_compressed_files_are_not_sent(written: WrittenRun, run: Run, emulator: Emulator) -> None:
+    tables = DeltaTables(str(written.audit))
+    packed = [{**row, "file": row["file"] + ".gz"} for row in written.rows("files")]
+    tables.put("files", written_run.RUN_ID, packed)
+    manifest = written.output / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('.ndjson"', '.ndjson.gz"'))
+    code, _, err = run()
+    assert (code, "files built with --gzip" in err) == (3, True)
+    assert [row["status"] for row in written.rows("runs")] == ["written"]
+    assert not emulator.store.executions()
+
+
 def test_an_upload_needs_no_spark_and_is_recorded(
     emulator: Emulator, written: WrittenRun, run: Run
 ) -> None:

@@ -12,7 +12,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "audit.md"
 def test_every_column_has_its_sentence_in_the_order_of_the_schema() -> None:
     assert list(dictionary.COLUMNS) == list(schemas.TABLES) == list(dictionary.ONE_ROW)
     for table, columns in dictionary.COLUMNS.items():
-        assert list(columns) == [name for name, _ in dictionary.typed(table)]
+        assert list(columns) == [name for name, _ in schemas.columns(table)]
         assert all(text.endswith((".", "…")) for text in columns.values())
 
 

@@ -266,6 +266,18 @@ def test_a_full_disk_is_told_and_leaves_room_for_a_second_try(
     assert verify.verify(str(small_disk / "run")).files > 0
 
 
+def test_a_fault_of_ours_is_not_laid_on_the_store(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def faulty(*args: Any) -> None:
+        raise KeyError("file")
+
+    monkeypatch.setattr(files, "_publish", faulty)
+    with pytest.raises(KeyError):
+        written(spark, recorded(spark, [row("a", {})]), tmp_path / "run", Limits(LIMIT))
+    assert list(tmp_path.iterdir()) == []  # and nothing is left lying about
+
+
 def test_a_store_that_takes_nothing_is_told(spark: SparkSession, small_disk: Path) -> None:
     remount = ["mount", "-o", "remount,{}", str(small_disk)]
     lines = recorded(spark, [row("a", {})])

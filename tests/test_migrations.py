@@ -11,10 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import deltalake
 import pytest
 from test_run import Shop
 
 from spark_profiles import migrations, rollback, schemas
+from spark_profiles.delta_rs import DeltaTables
 from spark_profiles.emulator import server
 from spark_profiles.errors import DefinitionError
 from spark_profiles.guard import Acceptance
@@ -37,9 +39,11 @@ def a_shop(spark: SparkSession, tmp_path: Path) -> Iterator[Shop]:
         yield Shop(spark, tmp_path, emulator)
 
 
-def columns(a_shop: Shop, table: str) -> set[str]:
-    import deltalake
+def properties(a_shop: Shop, table: str) -> dict[str, str]:
+    return deltalake.DeltaTable(f"{a_shop.job.audit}/{table}").metadata().configuration
 
+
+def columns(a_shop: Shop, table: str) -> set[str]:
     schema = deltalake.DeltaTable(f"{a_shop.job.audit}/{table}").schema()
     return {field.name for field in schema.fields}
 
@@ -57,6 +61,12 @@ def test_tables_of_the_first_version_are_migrated_and_still_read(a_shop: Shop) -
         assert set(wanted.fieldNames()) <= columns(a_shop, table)
     assert [row["schema_version"] for row in a_shop.table("versions")] == [migrations.VERSION]
     assert migrations.migrate(audit, library_version="x") == []
+
+    # New tables refuse a row without its key; those that are there already do so from now on.
+    assert "delta.constraints.keys" in properties(a_shop, "lines")
+    assert "delta.constraints.known_status" in properties(a_shop, "runs")
+    with pytest.raises(Exception, match=r"(?i)constraint"):
+        migrations.append(audit, "delivered", [("shop", None, "{}", "{}", "h", "r")])
 
     first, second = audit.runs("shop")
     assert (first.status, first.lines, first.confirmed) == (RunStatus.CONFIRMED, 3, 3)
@@ -78,8 +88,19 @@ def test_tables_of_the_first_version_are_migrated_and_still_read(a_shop: Shop) -
 
 def test_new_tables_are_of_this_version_at_once(a_shop: Shop) -> None:
     told: list[str] = []
-    replace(a_shop.job, listener=lambda event: told.append(event.step)).tables()
+    audit = replace(a_shop.job, listener=lambda event: told.append(event.step)).tables()
     assert told == []
+    for table, columns in schemas.NOT_NULL.items():
+        fields = deltalake.DeltaTable(f"{a_shop.job.audit}/{table}").schema().fields
+        assert {field.name for field in fields if not field.nullable} == set(columns)
+        checks = {f"delta.constraints.{name}" for name in schemas.CHECKS.get(table, ())}
+        assert checks <= properties(a_shop, table).keys()
+    with pytest.raises(Exception, match=r"(?i)constraint|not null"):
+        migrations.append(audit, "delivered", [("shop", None, "{}", "{}", "h", "r")])
+    with pytest.raises(deltalake.exceptions.DeltaError, match="validation"):
+        DeltaTables(a_shop.job.audit).put("files", "r", [
+            {"run_id": "r", "file": "f", "operation": "UPSERT", "status": "lost"}
+        ])  # fmt: skip
     assert [row["schema_version"] for row in a_shop.table("versions")] == [migrations.VERSION]
 
 

@@ -220,6 +220,91 @@ def test_what_was_delivered_is_not_sent_again_and_what_is_gone_is_deleted(
     }
 
 
+RULES = (
+    "latest_by: [updated_at desc, row_id desc]\n"
+    "    accept:\n"
+    "      has_name: first_name is not null\n"
+    "      is_ours: {condition: row_id > 0, severity: exclude}"
+)
+OURS, NOT_OURS, NAMELESS = {"first_name": "Eve"}, {"row_id": 0}, {"first_name": None}
+LATE = {"updated_at": shop.at("2026-04-01")}
+STANDING: dict[str, tuple[list[dict[str, Any]], str]] = {
+    "accepted": ([OURS], "changed"),
+    "gone": ([], "gone"),
+    "refused": ([NAMELESS], "unusable"),
+    "late": ([LATE], "unusable"),
+    "excluded": ([NOT_OURS], "gone"),
+    "excluded, and refused": ([{**NOT_OURS, **NAMELESS}], "unusable"),
+    "excluded, and late": ([{**NOT_OURS, **LATE}], "gone"),
+    "a newer one refused": ([OURS, {**NAMELESS, "updated_at": shop.at("2026-02-01")}], "changed"),
+    "one excluded, one refused": ([NOT_OURS, NAMELESS], "unusable"),
+    "no key": ([{"customer_id": None}], "gone"),
+}
+"""A delivered user -> the rows of today, and what becomes of the profile."""
+
+
+@pytest.mark.parametrize("row_id", [False, True], ids=["one row a user", "many rows a user"])
+def test_refused_is_not_gone(spark: SparkSession, row_id: bool) -> None:
+    rules = RULES.replace("latest_by: [updated_at desc, row_id desc]", "row_id: [updated_at]")
+    definition = shop.definition(
+        **{"latest_by: [updated_at desc, row_id desc]": rules if row_id else RULES}
+    )
+    nobody = shop.purchases(spark, {})
+    first = plan(spark, shop.customers(spark, *[{"customer_id": key} for key in STANDING]), nobody)
+    delivered = spark.createDataFrame(first.wanted.collect(), first.wanted.schema)
+    today = [{"customer_id": k, **row} for k, (rows, _) in STANDING.items() for row in rows]
+    today.append({"customer_id": "never delivered", **NAMELESS})
+    second = plan(
+        spark, shop.customers(spark, *today), nobody, definition=definition,
+        known=changes.Known(delivered=delivered),
+    )  # fmt: skip
+    rows = {row["profile_key"]: row for row in second.changes.collect()}
+    assert {key: row["change"] for key, row in rows.items()} == {
+        key: change for key, (_, change) in STANDING.items()
+    }
+    before = {row["profile_key"]: row["payload"] for row in delivered.collect()}
+    for key, row in rows.items():
+        if row["change"] == "unusable":
+            assert (row["payload"], row["since"]) == (before[key], None)
+    assert {row["profile_key"] for row in second.wanted.collect()} == {
+        key for key, (_, change) in STANDING.items() if change == "changed"
+    }
+    sent = {row["profile_key"]: row["operation"] for row in second.lines.collect()}
+    assert {key for key, operation in sent.items() if operation == "DELETE"} == {
+        key for key, (_, change) in STANDING.items() if change == "gone"
+    }
+
+
+def test_who_shares_an_identifier_stays_as_delivered(spark: SparkSession) -> None:
+    by_email = shop.definition(
+        **{'{compartment_id: "1606", user_account_id: customer_id}': "{email_hash: email}"}
+    )
+    people = [{"customer_id": f"c{n}", "email": f"{n}@x"} for n in range(4)]
+    nobody = shop.purchases(spark, {})
+    first = plan(spark, shop.customers(spark, *people), nobody, definition=by_email)
+    delivered = spark.createDataFrame(first.wanted.collect(), first.wanted.schema)
+    today = [
+        people[0],
+        {"customer_id": "c1", "email": "0@x"},  # contested, with c0
+        {"customer_id": "c2", "email": ""},  # without identifier
+        {"customer_id": "c3", "email": "3@x", "updated_at": None},  # refused: claims nothing
+        {"customer_id": "c4", "email": "3@x"},
+    ]
+    second = plan(
+        spark, shop.customers(spark, *today), nobody, definition=by_email,
+        known=changes.Known(delivered=delivered),
+    )  # fmt: skip
+    assert {row["profile_key"]: row["change"] for row in second.changes.collect()} == {
+        "c0": "unusable", "c1": "unusable", "c2": "unusable", "c3": "unusable", "c4": "new",
+    }  # fmt: skip
+    refused = {row["key"]: row["reasons"] for row in second.refused.collect()}
+    assert refused == {
+        "c0": ["identifier_contested"], "c1": ["identifier_contested"],
+        "c2": ["identifier_missing"], "c3": ["time_missing_or_unreadable"],
+    }  # fmt: skip
+    assert counts_of(second)["customers"]["users"] == 1
+
+
 def test_wrong_expressions_are_all_named_with_their_place(spark: SparkSession) -> None:
     wrong = shop.definition(**{
         "value: first_name": "value: frist_name", "sum: amount": "sum: amuont",

@@ -270,6 +270,58 @@ def test_who_is_gone_is_deleted_after_the_days_of_grace(a_shop: Shop) -> None:
     assert (back.lines, back.kept, back.same) == (0, 0, 7)
 
 
+def test_who_is_refused_is_not_deleted_and_all_is_recorded(a_shop: Shop) -> None:
+    """What a run says of refused users, of rules that warn, of consents, and when it was."""
+    definition = shop.definition(
+        **{
+            "latest_by: [updated_at desc, row_id desc]": "latest_by: [updated_at desc, row_id desc]"
+            "\n    accept: {has_mail: {condition: email is not null, severity: warn}}",
+            "users: customers": "users: customers\nconsents: {mail: {value: row_id > 1}}",
+            "contact: {": "contact: {purpose: mail, ",
+        }
+    )
+    willing = [{**PEOPLE[0], "row_id": 2}, {**PEOPLE[1], "row_id": None}, *PEOPLE[2:]]
+    first = a_shop.run(willing, definition=definition)
+    assert [vars(count) for count in first.consents] == [
+        {"purpose": "mail", "granted": 1, "refused": 6, "unknown": 1}
+    ]
+    assert [account for _, account, p in a_shop.emulator.store.profiles() if "contact" in p] == [
+        "c0"
+    ]
+
+    second_day = [
+        {**PEOPLE[0], "email": None},  # took the consent back
+        {**PEOPLE[1], "updated_at": None},  # refused
+        {**PEOPLE[2], "updated_at": shop.at(shop.AS_OF)},  # late
+        {**PEOPLE[3], "email": None},
+        *PEOPLE[4:],
+    ]
+    second = a_shop.run(second_day, definition=definition)
+    assert (second.unusable, second.gone, second.changed, second.same) == (2, 0, 1, 5)
+    assert (second.profiles, second.lines) == (6, 1)
+    assert [vars(count) for count in second.warnings] == [
+        {"source": "customers", "rule": "has_mail", "rows": 2}
+    ]
+    assert a_shop.names() == names(PEOPLE)
+    assert not [p for _, _, p in a_shop.emulator.store.profiles() if "contact" in p]
+    unusable = {r["profile_key"]: r for r in a_shop.table("lines") if r["change"] == "unusable"}
+    assert unusable.keys() == {"c1", "c2"}
+    assert {row["operation"] for row in unusable.values()} == {None}
+
+    read = a_shop.job.tables().runs("shop")[-1]
+    assert (read.unusable, read.warnings) == (2, second.warnings)
+    assert read.as_of == shop.at(shop.AS_OF)  # aware, in UTC
+    assert read.started_at == second.started_at
+    assert read.counts == second.counts
+    assert read.counts[0].newest == shop.at("2026-01-01")
+
+    # A list of keys, which asks for it, deletes them all the same.
+    third = a_shop.run(second_day, definition=definition, remove=["c1"],
+                       accepted=Acceptance(("deletes",)))  # fmt: skip
+    assert (third.unusable, third.gone) == (1, 1)
+    assert a_shop.names() == names([PEOPLE[0], *PEOPLE[2:]])
+
+
 @pytest.mark.sail
 def test_a_list_of_keys_is_deleted_although_the_users_are_there(a_shop: Shop) -> None:
     a_shop.run(PEOPLE)
@@ -305,6 +357,12 @@ def test_a_second_run_meets_the_lease_of_the_first(a_shop: Shop) -> None:
         assert caught.value.exit_code == 10
         with leases.held(audit, "other", now=a_shop.job.now):
             pass
+        mine = leases.holder(audit, "shop")
+        assert mine
+        for word in (None, mine.process):  # we see that it lives, whatever anybody says
+            with pytest.raises(UnsettledError, match="at work"):
+                run.abandon(a_shop.job, "shop", dead=word)
+        assert leases.holder(audit, "shop") == mine
     assert a_shop.run(PEOPLE).status is RunStatus.CONFIRMED
 
 
@@ -319,9 +377,13 @@ def test_the_lease_of_a_dead_process_is_taken_over(a_shop: Shop) -> None:
     assert a_shop.run(PEOPLE).status is RunStatus.CONFIRMED
     audit.merge_lease("shop", "elsewhere:1:x", until=until,
                       take_from=leases.holder(audit, "shop").owner)  # type: ignore[union-attr]  # fmt: skip
-    with pytest.raises(UnsettledError, match="elsewhere:1"):
+    with pytest.raises(UnsettledError, match="abandon shop --dead elsewhere:1"):
         a_shop.run(PEOPLE)
-    run.abandon(a_shop.job, "shop")
+    for word in (None, "elsewhere:2"):  # as far as can be seen from here it lives
+        with pytest.raises(UnsettledError) as caught:
+            run.abandon(a_shop.job, "shop", dead=word)
+        assert caught.value.exit_code == 10
+    run.abandon(a_shop.job, "shop", dead="elsewhere:1")
     assert a_shop.run(PEOPLE).status is RunStatus.CONFIRMED
 
 

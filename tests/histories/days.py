@@ -193,17 +193,30 @@ SOURCES = {
     "customers empty": (0.0, 1.0),
     "customers missing": (None, 1.0),
     "customers cut off": (0.25, 1.0),
+    "customers garbled": (1.0, 1.0),
     "purchases empty": (1.0, 0.0),
     "purchases missing": (1.0, None),
 }
-"""How an export may fail: the share of rows that arrive; None: there is no file."""
+"""How an export may fail: the share of rows that arrive; None: there is no file. Garbled: of some
+customers the row has lost its time, so that it is refused."""
+
+
+def garbled(people: tuple[Row, ...]) -> set[str]:
+    """The customers whose rows a garbled export garbles."""
+    return {person["customer_id"] for person in people[1::3]}
 
 
 def export(tables: Tables, folder: Path, source: str) -> None:
     """Write the day's files, as whole as `source` says."""
     folder.mkdir(parents=True)
+    customers = tables.customer_rows()
+    if "garbled" in source:
+        lost = garbled(tables.people)
+        customers = [
+            {**row, "updated_at": None} if row["customer_id"] in lost else row for row in customers
+        ]
     both = (
-        ("customers", tables.customer_rows(), CUSTOMERS),
+        ("customers", customers, CUSTOMERS),
         ("purchases", tables.purchase_rows(), PURCHASES),
     )
     for share, (name, rows, schema) in zip(SOURCES[source], both, strict=True):

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import deltalake
 
+from histories import days
+
 if TYPE_CHECKING:
     from histories.play import Ended, Step, World
 
@@ -52,6 +54,9 @@ def after_step(world: World, step: Step, ended: Ended, before: list[Row]) -> Non
         assert ended.how == "confirmed", (ended.how, ended.message)
     if step.source == "whole":
         return
+    if "garbled" in step.source:
+        _refused_are_not_gone(world, made)
+        return
     # An export that failed deletes nobody and sends nothing.
     if "cut off" not in step.source:
         assert ended.how not in ("confirmed", "unconfirmed")
@@ -59,6 +64,20 @@ def after_step(world: World, step: Step, ended: Ended, before: list[Row]) -> Non
     for run in made:
         if run["status"] not in NOT_SENT and not step.accept:
             assert run["gone"] <= 0.1 * (run["changed"] + run["gone"] + run["same"])
+
+
+def _refused_are_not_gone(world: World, made: list[Row]) -> None:
+    """Of a customer whose row is refused nothing is sent; what was delivered is counted."""
+    lost = days.garbled(world.tables.people)
+    for run in made:
+        lines = [line for line in table(world.folder, "lines") if line["run_id"] == run["run_id"]]
+        told = {line["profile_key"]: line for line in lines if line["profile_key"] in lost}
+        assert {line["change"] for line in told.values()} <= {"unusable"}
+        assert {line["operation"] for line in told.values()} <= {None}
+        if run["status"] != "planned" and run["profiles"] is not None:
+            known = delivered_at(world.folder, run["started_at"])
+            assert told.keys() == lost & known.keys()
+            assert run["unusable"] == len(told)
 
 
 def after_history(world: World) -> None:

@@ -94,6 +94,7 @@ def tell(line: str) -> None:
 def test_drawn_histories(
     workers: Workers, pytestconfig: pytest.Config, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """The same histories each time, or others with --hypothesis-seed."""
     ends: Counter[str] = Counter()
     killed_at: set[str] = set()
 
@@ -101,7 +102,7 @@ def test_drawn_histories(
         max_examples=pytestconfig.getoption("--histories"),
         deadline=None,
         database=None,
-        derandomize=True,
+        derandomize=pytestconfig.getoption("--hypothesis-seed", None) is None,
         report_multiple_bugs=False,
         phases=[Phase.generate],  # a step takes a second: shrink by hand from what is printed
         suppress_health_check=list(HealthCheck),
