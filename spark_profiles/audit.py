@@ -10,71 +10,22 @@ from __future__ import annotations
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
-from spark_profiles import columns, frames, guard, places, schemas, statements, states
-from spark_profiles.guard import ConsentCount, RuleCount, SourceCounts
-from spark_profiles.states import RunStatus
+from spark_profiles import frames, guard, places, runs, schemas, statements, states
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
+    from spark_profiles.runs import Run
     from spark_profiles.slices import Slice
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run, as recorded. Counts are None until they are known."""
-
-    run_id: str
-    name: str
-    status: RunStatus
-    as_of: datetime
-    definition_hash: str
-    definition: str
-    library_version: str
-    engine: str
-    output: str
-    sources: tuple[tuple[str, str, int | None], ...]
-    counts: tuple[SourceCounts, ...] = ()
-    profiles: int | None = None
-    new: int | None = None
-    changed: int | None = None
-    gone: int | None = None
-    same: int | None = None
-    held: int | None = None
-    """Profiles that are not sent because the platform rejected them too often."""
-    kept: int | None = None
-    """Profiles of users who are gone, but not yet for long enough."""
-    lines: int | None = None
-    """Lines in files: without the refused ones."""
-    refused_lines: int | None = None
-    """Lines that alone are longer than a file may be; they stand in `refused_rows`."""
-    files: int | None = None
-    bytes: int | None = None
-    document_import_id: str | None = None
-    confirmed: int | None = None
-    rejected: int | None = None
-    message: str | None = None
-    tripped: str | None = None
-    accepted: str | None = None
-    accepted_by: str | None = None
-    accepted_why: str | None = None
-    started_at: datetime | None = None
-    updated_at: datetime | None = None
-    kind: str | None = None
-    pruned_at: datetime | None = None
-    unusable: int | None = None
-    """Profiles of users who are there, but refused; they stay as delivered."""
-    warnings: tuple[RuleCount, ...] = ()
-    consents: tuple[ConsentCount, ...] = ()
 
 
 class Audit:
@@ -99,10 +50,11 @@ class Audit:
         if not self.is_sail:  # a statement is a third cheaper than the writing of no rows
             try:
                 self.do(schemas.creation(name, self.target(name)))
-            except PySparkException:  # some platforms take no CHECK in a CREATE
+            except PySparkException:  # where a CREATE takes no CHECK
                 self.do(schemas.creation(name, self.target(name), checks=False))
+                self.constrain(name)
             return
-        empty = self.spark.createDataFrame([], schemas.constrained(name))
+        empty = self.spark.createDataFrame([], schemas.TABLES[name])
         writer = (
             empty.write.format("delta")
             .mode("ignore")
@@ -110,6 +62,22 @@ class Audit:
             .options(**schemas.properties(name))
         )
         self.save(writer, name)
+
+    def constrain(self, name: str) -> None:
+        """Give a table the CHECK constraints of a new one; rows that break one keep it away.
+
+        Sail cannot change a table; for it delta-rs does, where it is installed.
+        """
+        for check, condition in schemas.CHECKS[name].items():
+            statement = f"ALTER TABLE {self.target(name)} ADD CONSTRAINT {check}"
+            try:
+                if self.is_sail:
+                    _check_by_delta_rs(f"{self.location}/{name}", check, condition)
+                else:
+                    self.do(f"{statement} CHECK ({condition})")
+            except Exception as error:
+                if not any(sign in str(error) for sign in _KEPT_AWAY):
+                    raise
 
     def do(self, statement: str) -> None:
         """Execute a statement that may be repeated, again where another commit came between."""
@@ -157,11 +125,7 @@ class Audit:
         """
         after = replace(run, **changed, updated_at=self.now())
         states.check(run.status, after.status)
-        record = {f.name: getattr(after, f.name) for f in fields(after)}
-        record["status"] = after.status.value
-        for name in _COUNTED:
-            record[name] = [tuple(asdict(count).values()) for count in record[name]]
-        record["sources"] = list(after.sources)
+        record = runs.record(after)
         if self.is_sail:
             self._merge_run(record)
         else:
@@ -186,8 +150,8 @@ class Audit:
         """The runs, oldest first: of one definition, or of all; instants are aware, in UTC."""
         rows = self.read("runs")
         chosen = rows if name is None else rows.where(F.col("name") == name)
-        found = chosen.orderBy("started_at").select(*_in_micros())
-        return [_run(row.asDict(recursive=True)) for row in found.collect()]
+        found = chosen.orderBy("started_at").select(*runs.in_micros())
+        return [runs.from_row(row.asDict(recursive=True)) for row in found.collect()]
 
     def delivered(self, name: str) -> DataFrame:
         """The profiles as last confirmed, or in doubt (see `doubt`); one row is a profile."""
@@ -394,40 +358,17 @@ def _repeated(write: Callable[[], object]) -> None:
             return
 
 
-_COUNTED: dict[str, Any] = {
-    "counts": SourceCounts, "warnings": RuleCount, "consents": ConsentCount,
-}  # fmt: skip
-"""The columns of a run that hold counts, and what one of them is."""
+_KEPT_AWAY = (
+    "DELTA_CONSTRAINT_ALREADY_EXISTS",
+    "DELTA_NEW_CHECK_CONSTRAINT_VIOLATION",
+    "already exists",
+    "validation check",
+)
 
 
-def _in_micros() -> list[Column]:
-    """The columns of `runs`, instants as microseconds: collected they would lose their zone."""
-
-    def counted(count: Column) -> Column:
-        names = [field.name for field in fields(SourceCounts)]
-        parts = [count[name].alias(name) for name in names]
-        parts[names.index("newest")] = F.unix_micros(count["newest"]).alias("newest")
-        return F.struct(*parts)
-
-    special = {"counts": F.transform("counts", counted).alias("counts")}
-    return [
-        F.unix_micros(name).alias(name) if to == "timestamp" else special.get(name, F.col(name))
-        for name, to in schemas.columns("runs")
-    ]
-
-
-def _run(row: dict[str, Any]) -> Run:
-    for count in row["counts"] or ():
-        count["newest"] = _instant(count["newest"])
-    for name, to in schemas.columns("runs"):
-        if to == "timestamp":
-            row[name] = _instant(row[name])
-    for name, kind in _COUNTED.items():
-        row[name] = tuple(kind(**count) for count in row[name] or ())
-    row["status"] = RunStatus(row["status"])
-    row["sources"] = tuple(tuple(source.values()) for source in row["sources"] or ())
-    return Run(**row)
-
-
-def _instant(micros: int | None) -> datetime | None:
-    return None if micros is None else columns.instant_of(micros)
+def _check_by_delta_rs(location: str, name: str, condition: str) -> None:
+    try:
+        from deltalake import DeltaTable  # noqa: PLC0415  optional
+    except ImportError:
+        return
+    DeltaTable(location).alter.add_constraint({name: condition})

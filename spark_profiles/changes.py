@@ -91,15 +91,31 @@ def between(
         F.col("payload_hash").alias("delivered_hash"),
     )
     both = _marked(_together(wanted, before), known)
+    is_missed = F.col("payload_hash").isNull() & ~(F.col("is_unusable") & ~F.col("is_removed"))
+    decided = both.withColumn("change", _change(policy, as_of))
+    properties = _changed_properties(F.col("delivered_payload"), F.col("payload"))
+    return decided.select(
+        "profile_key",
+        "change",
+        F.when(is_missed, F.coalesce("since", columns.at(as_of))).alias("since"),
+        F.coalesce("identifier", "old_identifier").alias("identifier"),
+        F.coalesce("payload", "delivered_payload").alias("payload"),
+        F.coalesce("payload_hash", "delivered_hash").alias("payload_hash"),
+        "delivered_hash",
+        F.when(F.col("change") == CHANGED, properties).alias("properties"),
+    )
+
+
+def _change(policy: Policy, as_of: datetime) -> Column:
+    """What became of a profile, and whether that is sent."""
     is_gone = F.col("payload_hash").isNull()
-    is_unusable = F.col("is_unusable") & ~F.col("is_removed")
     is_same = (F.col("payload_hash") == F.col("delivered_hash")) & (
         F.col("identifier") == F.col("old_identifier")
     )
     is_asked = F.lit(True) if policy.resend_all else F.col("is_asked")
     change = (
         F.when(F.col("is_removed"), F.when(F.col("delivered_hash").isNull(), HELD).otherwise(GONE))
-        .when(is_unusable, UNUSABLE)
+        .when(F.col("is_unusable"), UNUSABLE)
         .when(is_same & ~is_asked, SAME)
         .when((F.col("times") >= policy.most_rejections) & ~is_asked, HELD)
         .when(is_gone & _is_kept(policy, as_of), KEPT)
@@ -110,19 +126,9 @@ def between(
     if policy.quiet or policy.tolerance:
         texts = F.col("delivered_payload"), F.col("payload")
         is_like = (F.col("identifier") == F.col("old_identifier")) & ~_differ(*texts, _tree(policy))
-        change = F.when(F.coalesce(is_like & ~is_asked, F.lit(False)), SAME).otherwise(change)
-    decided = both.withColumn("change", change)
-    properties = _changed_properties(F.col("delivered_payload"), F.col("payload"))
-    return decided.select(
-        "profile_key",
-        "change",
-        F.when(is_gone & ~is_unusable, F.coalesce("since", columns.at(as_of))).alias("since"),
-        F.coalesce("identifier", "old_identifier").alias("identifier"),
-        F.coalesce("payload", "delivered_payload").alias("payload"),
-        F.coalesce("payload_hash", "delivered_hash").alias("payload_hash"),
-        "delivered_hash",
-        F.when(F.col("change") == CHANGED, properties).alias("properties"),
-    )
+        is_quiet = F.coalesce(is_like & ~is_asked & ~F.col("is_removed"), F.lit(False))
+        change = F.when(is_quiet, SAME).otherwise(change)
+    return change
 
 
 def _together(wanted: DataFrame, before: DataFrame) -> DataFrame:

@@ -177,9 +177,9 @@ def markdown() -> str:
         "# Audit tables",
         "Made by `python -m spark_profiles.dictionary`; do not edit it by hand.",
         "Delta tables without features that need a new reader. Instants are UTC. Columns marked"
-        " **P** hold values of persons. What is `not null` or checked is refused by every writer"
-        " when it is not so; tables that an older version made have the same as CHECK constraints,"
-        " unless Sail migrated them where delta-rs is not installed.",
+        " **P** hold values of persons. What is `not null` or checked is a CHECK constraint: no"
+        " writer gets past it. Tables of older versions get the same when they are migrated; by"
+        " Sail only where delta-rs is installed.",
     ]
     for table, columns in COLUMNS.items():
         head = f"## {table}\n\n{ONE_ROW[table]} Partitioned by `{schemas.PARTITIONED_BY[table]}`."
@@ -190,7 +190,7 @@ def markdown() -> str:
             f"{', not null' if name in schemas.NOT_NULL[table] else ''} | {text} |"
             for name, text in columns.items()
         ]
-        checks = [f"`{text}`" for text in schemas.CHECKS.get(table, {}).values()]
+        checks = [f"`{c}`" for name, c in schemas.CHECKS[table].items() if name != "keys"]
         head += f" Checked: {'; '.join(checks)}." if checks else ""
         parts.append(
             "\n".join([head, "", "| column | type | what it is |", "| --- | --- | --- |", *rows])

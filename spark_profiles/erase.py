@@ -50,10 +50,11 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame
 
-    from spark_profiles.audit import Audit, Run
+    from spark_profiles.audit import Audit
     from spark_profiles.datamart import Datamart
     from spark_profiles.pipeline import Plan
     from spark_profiles.run import Job
+    from spark_profiles.runs import Run
 
 ERASURE = "erasure"
 REQUESTED, SENT, ERASED = "requested", "sent", "erased"

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame
 
-    from spark_profiles.audit import Audit, Run
+    from spark_profiles.audit import Audit
+    from spark_profiles.runs import Run
 
 NOTHING = object()
 """What a payload holds where it has no such property."""

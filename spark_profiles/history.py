@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame
 
-    from spark_profiles.audit import Audit, Run
+    from spark_profiles.audit import Audit
+    from spark_profiles.runs import Run
 
 PAYLOAD = ("profile_key", "identifier", "payload", "payload_hash")
 

@@ -22,8 +22,9 @@ from spark_profiles.states import is_settled
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from spark_profiles.audit import Audit, Run
+    from spark_profiles.audit import Audit
     from spark_profiles.progress import Listener
+    from spark_profiles.runs import Run
 
 WEEK = 168
 """Hours for which Delta keeps removed files, unless told otherwise: readers may be at work."""

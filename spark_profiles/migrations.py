@@ -56,7 +56,7 @@ def migrate(audit: Audit, *, library_version: str) -> list[str]:
         append(audit, table, [])  # an append of nothing, which merges the schemas
     if lacking or _FIRST < found < _CONSTRAINED:  # new tables have their constraints
         with ThreadPoolExecutor() as pool:
-            list(pool.map(lambda table: _add_constraints(audit, table), schemas.TABLES))
+            list(pool.map(audit.constrain, schemas.TABLES))
     append(audit, "versions", [(VERSION, library_version, audit.now())])
     return lacking
 
@@ -76,41 +76,6 @@ def append(audit: Audit, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
 def _lacks_columns(audit: Audit, table: str) -> bool:
     wanted = audit.spark.createDataFrame([], schemas.TABLES[table]).schema
     return not _has(audit.read(table).schema, wanted)
-
-
-def _add_constraints(audit: Audit, table: str) -> None:
-    """The constraints of new tables, as far as a table can get them that is there already.
-
-    Delta does not let a column become NOT NULL, but takes a CHECK. Sail cannot change a table; for
-    it delta-rs does, where it is installed. Rows that break a constraint already keep it away.
-    """
-    keys = " AND ".join(f"{name} IS NOT NULL" for name in schemas.NOT_NULL[table])
-    for name, condition in {"keys": keys, **schemas.CHECKS.get(table, {})}.items():
-        try:
-            if audit.is_sail:
-                _check_by_delta_rs(f"{audit.location}/{table}", name, condition)
-            else:
-                target = audit.target(table)
-                audit.do(f"ALTER TABLE {target} ADD CONSTRAINT {name} CHECK ({condition})")
-        except Exception as error:
-            if not any(sign in str(error) for sign in _KEPT_AWAY):
-                raise
-
-
-_KEPT_AWAY = (
-    "DELTA_CONSTRAINT_ALREADY_EXISTS",
-    "DELTA_NEW_CHECK_CONSTRAINT_VIOLATION",
-    "already exists",
-    "validation check",
-)
-
-
-def _check_by_delta_rs(location: str, name: str, condition: str) -> None:
-    try:
-        from deltalake import DeltaTable  # noqa: PLC0415  optional
-    except ImportError:
-        return
-    DeltaTable(location).alter.add_constraint({name: condition})
 
 
 def _has(found: T.DataType, wanted: T.DataType) -> bool:

@@ -96,11 +96,8 @@ def plan(
     raw = sources.read(spark, definition, data=data, tables=tables)
     types = _fitting(loader.checked(definition), raw)
     judged = _judged(raw, definition, types, instant)
-    spine = users.spine(
-        definition,
-        {name: _own(judged[name], definition) for name in users.sources(definition)},
-        types,
-    )
+    own_rows = {name: _own(judged[name], definition) for name in users.sources(definition)}
+    spine = users.spine(definition, own_rows, types)
     aggregated = _aggregated(judged, definition, instant)
     with _located(definition):
         assembled = profiles.assemble(

@@ -10,9 +10,9 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from spark_profiles import columns, fileplan, guard, schemas, session, stats
-from spark_profiles.audit import Run
 from spark_profiles.errors import IntegrityError, Problem
 from spark_profiles.progress import Event
+from spark_profiles.runs import Run
 from spark_profiles.states import RunStatus
 
 if TYPE_CHECKING:

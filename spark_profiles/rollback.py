@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame
 
-    from spark_profiles.audit import Audit, Run
+    from spark_profiles.audit import Audit
     from spark_profiles.datamart import Datamart
     from spark_profiles.run import Job
+    from spark_profiles.runs import Run
 
 ROLLBACK = "rollback"
 _SENT = (RunStatus.UPLOADING, RunStatus.CONFIRMED, RunStatus.UNCONFIRMED)

@@ -36,7 +36,7 @@ from spark_profiles import (
     stores,
     upload,
 )
-from spark_profiles.audit import Audit, Run
+from spark_profiles.audit import Audit
 from spark_profiles.errors import (
     GuardError,
     IntegrityError,
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from spark_profiles.definition import Definition
     from spark_profiles.pipeline import Plan
     from spark_profiles.progress import Listener
+    from spark_profiles.runs import Run
     from spark_profiles.stores import Folder
 
 _COMPARED_RUNS = 5

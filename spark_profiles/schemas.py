@@ -122,22 +122,32 @@ NOT_NULL = {
 """Columns without which a row says nothing."""
 
 
-def _one_of(column: str, words: Iterable[str]) -> str:
+def _known(column: str, words: Iterable[str]) -> str:
     quoted = ", ".join(f"'{word}'" for word in words)
     return f"{column} IN ({quoted})"
 
 
-# Of words that are settled: a table that Sail made cannot be told another one later. So `change`,
-# whose words grow, is left out.
-CHECKS = {
-    "runs": {"known_status": _one_of("status", (status.value for status in RunStatus))},
-    "lines": {"known_operation": _one_of("operation", (UPSERT, DELETE))},
+def _checks(table: str, **words: str) -> dict[str, str]:
+    keys = " AND ".join(f"{column} IS NOT NULL" for column in NOT_NULL[table])
+    return {"keys": keys, **words}
+
+
+_OPERATION = _known("operation", (UPSERT, DELETE))
+_WORDS = {
+    "runs": {"known_status": _known("status", (status.value for status in RunStatus))},
+    "lines": {"known_operation": f"operation IS NULL OR {_OPERATION}"},
     "files": {
-        "known_status": _one_of("status", (status.value for status in FileStatus)),
-        "known_operation": _one_of("operation", (UPSERT, DELETE)),
+        "known_status": _known("status", (status.value for status in FileStatus)),
+        "known_operation": _OPERATION,
     },
 }
-"""CHECK constraints: name -> condition. Null passes; it is for `NOT_NULL` to refuse it."""
+# Only settled words, for Sail cannot tell a table another one later: not those of `change`.
+CHECKS = {table: _checks(table, **_WORDS.get(table, {})) for table in NOT_NULL}
+"""CHECK constraints: table -> name -> condition. In Delta a condition that is null is broken.
+
+That keys are there is a CHECK too, not a NOT NULL: tables that are there already can get it, and
+Sail reads no column that is NOT NULL once delta-rs has merged into it.
+"""
 
 PROPERTIES = {
     "delta.enableDeletionVectors": "false",  # any Delta reader can open them
@@ -152,28 +162,20 @@ def columns(table: str) -> list[tuple[str, str]]:
     return [(name, to) for name, _, to in (part.strip().partition(" ") for part in parts)]
 
 
-def constrained(table: str) -> str:
-    """The columns of a new table, with NOT NULL at those that need it."""
-    return ", ".join(
-        f"{name} {to}{' NOT NULL' if name in NOT_NULL[table] else ''}"
-        for name, to in columns(table)
-    )
-
-
 def properties(table: str, *, checks: bool = True) -> dict[str, str]:
     """The properties of a new table; CHECK constraints are such."""
-    conditions = CHECKS.get(table, {}) if checks else {}
+    conditions = CHECKS[table] if checks else {}
     return {**PROPERTIES, **{f"delta.constraints.{n}": text for n, text in conditions.items()}}
 
 
 def creation(table: str, target: str, *, checks: bool = True) -> str:
     """The statement that creates the table at `target`, where it is not there yet.
 
-    With `checks` also its CHECK constraints, which not every platform takes at this place.
+    With `checks` also its CHECK constraints.
     """
     texts = {n: text.replace("'", r"\'") for n, text in properties(table, checks=checks).items()}
     told = ", ".join(f"'{name}' = '{text}'" for name, text in texts.items())
     return (
-        f"CREATE TABLE IF NOT EXISTS {target} ({constrained(table)}) USING delta"
+        f"CREATE TABLE IF NOT EXISTS {target} ({TABLES[table]}) USING delta"
         f" PARTITIONED BY ({PARTITIONED_BY[table]}) TBLPROPERTIES ({told})"
     )

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from spark_profiles.attribution import Outcome
-    from spark_profiles.audit import Audit, Run
+    from spark_profiles.audit import Audit
     from spark_profiles.datamart import Datamart
     from spark_profiles.progress import Listener
+    from spark_profiles.runs import Run
 
 
 def settle(

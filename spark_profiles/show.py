@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
     from rich.status import Status
 
-    from spark_profiles.audit import Run
     from spark_profiles.demo.story import Story
     from spark_profiles.maintain import Upkeep
     from spark_profiles.progress import Event, Listener
     from spark_profiles.records import FileRecord
+    from spark_profiles.runs import Run
     from spark_profiles.trial_line import Answer
 
 # Progress goes to standard error, results to standard output: a pipe gets results only.
@@ -231,15 +231,10 @@ def run(done: Run, *, as_json: bool) -> None:
 
 def _noted(done: Run) -> None:
     """Print rules that warn, and who consented."""
-    for warning in done.warnings:
-        told = f"{_number(warning.rows)} rows of {warning.source} break {warning.rule}"
-        _results.print(f"warning  {told}", markup=False, soft_wrap=True)
-    for consent in done.consents:
-        told = (
-            f"{_number(consent.granted)} granted, {_number(consent.refused)} refused,"
-            f" {_number(consent.unknown)} unknown"
-        )
-        _results.print(f"consent  {consent.purpose}: {told}", markup=False, soft_wrap=True)
+    for title, noted in (("warning", done.warnings), ("consent", done.consents)):
+        for one in noted:
+            told = ", ".join(f"{name} {_number(value)}" for name, value in vars(one).items())
+            _results.print(f"{title}  {told}", markup=False, soft_wrap=True)
 
 
 def counts(done: Run) -> None:

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame, SparkSession
 
-    from spark_profiles.audit import Run
     from spark_profiles.definition import Definition, Property
+    from spark_profiles.runs import Run
 
 MOST_ROWS = 50
 

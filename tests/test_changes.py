@@ -114,6 +114,9 @@ def test_what_was_rejected_asked_for_or_removed(spark: SparkSession) -> None:
     def keys(*names: str) -> DataFrame:
         return spark.createDataFrame([(name,) for name in names], "profile_key string")
 
+    # Neither is asked for less because a difference would be a quiet one.
+    quiet = found(spark, {"removed": (BASE, BASE)}, Policy(quiet=("a",)), remove=keys("removed"))
+    assert quiet == {"removed": "gone"}
     assert found(
         spark, cases, rejected=rejected, resend=keys("thrice, asked", "same, asked"),
         remove=keys("removed", "removed, never there"),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import SparkSession
 
-    from spark_profiles.audit import Run
+    from spark_profiles.runs import Run
 
 pytestmark = pytest.mark.sail
 

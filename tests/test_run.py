@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame, SparkSession
 
-    from spark_profiles.audit import Run
     from spark_profiles.emulator.server import Emulator
+    from spark_profiles.runs import Run
 
 PEOPLE = [{"customer_id": f"c{n}", "first_name": f"Name {n}"} for n in range(8)]
 

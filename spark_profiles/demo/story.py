@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
     from pyspark.sql import SparkSession
 
-    from spark_profiles.audit import Run
     from spark_profiles.definition import Definition
     from spark_profiles.emulator.store import Store
     from spark_profiles.progress import Listener
+    from spark_profiles.runs import Run
 
 DAYS = (date(1998, 4, 1), date(1998, 4, 2))
 DATAMART = "1600"
