@@ -42,12 +42,14 @@ def history(audit: Audit, name: str) -> DataFrame:
     )  # fmt: skip
 
 
-def failures(audit: Audit, name: str | None = None) -> DataFrame:
+def failures(audit: Audit, name: str | None = None, *, with_messages: bool = False) -> DataFrame:
     """What did not go through, and why; one row is a run, a place and a reason.
 
     Columns: run_id, what (`refused row`, `rejected line`, `tripped limit`), place (source, file
-    or null), reason, and rows: how many source rows, lines, or 1.
+    or null), reason, and rows: how many source rows, lines, or 1. What the platform says of a
+    rejected line may name a person: only `with_messages` it is the reason.
     """
+    said = F.col("message") if with_messages else F.lit("see rejected_lines")
     runs = audit.read("runs")
     runs = runs if name is None else runs.where(F.col("name") == name)
     of_runs = F.broadcast(runs.select("run_id"))
@@ -61,9 +63,7 @@ def failures(audit: Audit, name: str | None = None) -> DataFrame:
         "run_id",
         F.lit("rejected line").alias("what"),
         F.col("file").alias("place"),
-        F.when(F.col("message").isNull(), "no message")
-        .otherwise("see rejected_lines")
-        .alias("reason"),
+        F.when(F.col("message").isNull(), "no message").otherwise(said).alias("reason"),
     )
     tripped = runs.where(F.col("tripped").isNotNull()).select(
         "run_id",

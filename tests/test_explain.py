@@ -89,7 +89,11 @@ def test_the_whole_story_of_one_person(a_shop: Shop) -> None:  # noqa: PLR0915  
     failed = {tuple(row)[1:] for row in views.failures(audit, "shop").collect()}
     assert ("refused row", "purchases", "amount_not_decimal(10,2)", 2) in failed
     assert ("tripped limit", None, "refused:purchases", 1) in failed
-    assert any(what == "rejected line" for what, *_ in failed)
+    assert {reason for what, _, reason, _ in failed if what == "rejected line"} == {
+        "see rejected_lines"
+    }
+    said = views.failures(audit, "shop", with_messages=True).where("what = 'rejected line'")
+    assert all("rejected on demand" in row["reason"] for row in said.collect())
     latest = {row["profile_key"]: row["run_id"] for row in views.latest(audit, "shop").collect()}
     assert latest == {person["customer_id"]: first.run_id for person in PEOPLE}
     lines = views.history(audit, "shop").where("profile_key = 'c3'").orderBy("run_number")

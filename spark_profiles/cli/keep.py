@@ -229,6 +229,12 @@ def failures(
         str | None, typer.Argument(help="Name of the definition; without: all.")
     ] = None,
     audit: options.AuditAt = "audit",
+    show_values: Annotated[
+        bool,
+        typer.Option(
+            "--show-values", help="Show what the platform says of lines; it may name persons."
+        ),
+    ] = False,
     engine: options.Engine = "spark",
     *,
     as_json: options.AsJson = False,
@@ -238,5 +244,6 @@ def failures(
 
     options.require_audit(audit)
     tables = options.job("", audit, lambda _: None, engine).tables()
-    rows = [row.asDict() for row in views.failures(tables, name).collect()]
+    found = views.failures(tables, name, with_messages=show_values)
+    rows = [row.asDict() for row in found.collect()]
     show.rows(rows, as_json=as_json)
