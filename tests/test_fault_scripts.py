@@ -37,7 +37,7 @@ REQUESTS = [
     (kind, 503)
     for kind in (
         "latency", "reset_before_body", "reset_in_body", "reset_after_body", "lost_answer",
-        "lost_answer", "lost_answer", "garbled",
+        "lost_answer", "lost_answer", "garbled", "restart",
     )
 ]  # fmt: skip
 ROUTES = ["any", "create_import", "upload", "upload", "upload", "list", "poll", "data_file"]
@@ -63,7 +63,6 @@ class Script:
         self.multipart = draw.random() < 0.2
         self.is_strict = draw.random() < 0.3  # content cannot be read, lists have no total
         self.kills = [draw.randint(1, 4) for _ in range(draw.choice((0, 0, 1, 2)))]
-        self.restarts = draw.random() < 0.05
 
     def _fault(self) -> Fault:
         draw = self.dice
@@ -72,6 +71,8 @@ class Script:
             kind = draw.choice(sorted(OF_EXECUTIONS))
             return Fault(kind, **more, share=0.5 if kind == "partial" else 1.0)
         kind, status = draw.choice(REQUESTS)
+        if kind == "restart":
+            more["times"] = max(1, more["times"])
         retry_after = draw.choice(("", "2", "Wed, 21 Oct 2015 07:28:00 GMT", "soon"))
         return Fault(
             kind,
@@ -106,8 +107,6 @@ class Runner:
             if self.starts == 5:  # the world recovers
                 self._clear()
             self._start(kills.pop() if kills else 0)
-            if self.script.restarts and self.starts == 1:
-                self.emulator.restart()
         self._clear()
 
     def _clear(self) -> None:
