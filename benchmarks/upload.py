@@ -72,9 +72,9 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
     rounds = []
     for number in range(arguments.rounds):
         seconds, processor = {}, {}
-        for turn in range(len(ways)):
-            way = list(ways)[(number + turn) % len(ways)]
-            with serving() as url:
+        with serving() as url:
+            for turn in range(len(ways)):
+                way = list(ways)[(number + turn) % len(ways)]
                 begun, used = time.perf_counter(), time.process_time()
                 ended = ways[way](url, folder, files, arguments.parallel)
                 seconds[way] = ended - begun
