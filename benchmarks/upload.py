@@ -2,9 +2,9 @@
 
     python benchmarks/upload.py --gigabytes 1 --files 100
 
-Each round sends the same files twice to the same server, a process of its own: bare, by httpx in
-as many threads with the hash taken beside, and by the uploader. Figures are paired by round. The
-server receives and keeps each body as always; lines are counted, not applied.
+Each round sends the same files to the same server, a process of its own, three times: by httpx
+in as many threads, bare and with the hash of each file taken beside, and by the uploader. Figures
+are paired by round, the order turns. The server receives each body as always; it reads no lines.
 """
 
 from __future__ import annotations
@@ -23,13 +23,15 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
 
-from spark_profiles import upload
+from spark_profiles import stores, upload
 from spark_profiles.datamart import Connection, Datamart, Token
+from spark_profiles.reading import CHUNK
 from spark_profiles.upload import FileRecord
 
 if TYPE_CHECKING:
@@ -37,8 +39,6 @@ if TYPE_CHECKING:
 
     from spark_profiles.channel import Exchange
     from spark_profiles.upload import RejectedLine
-
-CHUNK = 1 << 18
 
 
 def main() -> None:
@@ -62,35 +62,47 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
         FileRecord(f"{n}", "UPSERT", record.lines, record.bytes, record.sha256)
         for n in range(arguments.files)
     ]
-    ratios, rates = [], []
     memory = Memory()
+    ways = {
+        "bare": partial(copy, hashing=False),
+        "hashing": partial(copy, hashing=True),
+        "uploader": partial(ours, memory=memory),
+    }
+    total = record.bytes * len(files)
+    rounds = []
     for number in range(arguments.rounds):
-        ways = {"bare": bare, "uploader": ours}
-        order = list(ways) if number % 2 else list(reversed(ways))
         seconds, processor = {}, {}
-        for way in order:
-            with serving(folder) as url:
+        with serving() as url:
+            for turn in range(len(ways)):
+                way = list(ways)[(number + turn) % len(ways)]
                 begun, used = time.perf_counter(), time.process_time()
-                ended = ways[way](url, folder, files, arguments.parallel, memory)
+                ended = ways[way](url, folder, files, arguments.parallel)
                 seconds[way] = ended - begun
                 processor[way] = time.process_time() - used
-        total = record.bytes * len(files)
-        ratios.append(seconds["bare"] / seconds["uploader"])
-        rates.append(total / seconds["uploader"] / 1e6)
+        rounds.append(seconds)
         told = {
-            way: f"{total / taken / 1e6:.0f} MB/s, {processor[way]:.1f} processor s"
-            for way, taken in seconds.items()
+            way: f"{total / seconds[way] / 1e6:.0f} MB/s, {processor[way]:.1f} processor s"
+            for way in ways
         }
-        print(json.dumps({"round": number + 1, **told, "ratio": round(ratios[-1], 3)}), flush=True)
+        print(json.dumps({"round": number + 1, **told, **ratios([seconds])}), flush=True)
+    rate = statistics.median(total / seconds["uploader"] for seconds in rounds)
     summary = {
-        "gigabytes": record.bytes * len(files) / 1e9,
+        "gigabytes": total / 1e9,
         "files": len(files),
         "parallel": arguments.parallel,
-        "median_ratio": round(statistics.median(ratios), 3),
-        "median_mb_per_s": round(statistics.median(rates)),
+        "mb_per_s": round(rate / 1e6),
+        **ratios(rounds),
         **memory.told(),
     }
     print(json.dumps(summary))
+
+
+def ratios(rounds: Sequence[dict[str, float]]) -> dict[str, float]:
+    """The uploader's throughput as a part of each copy's, the median of the rounds."""
+    return {
+        f"of_{way}": round(statistics.median(s[way] / s["uploader"] for s in rounds), 3)
+        for way in ("bare", "hashing")
+    }
 
 
 def write(folder: Path, size: int) -> FileRecord:
@@ -114,11 +126,12 @@ def write(folder: Path, size: int) -> FileRecord:
 class serving:  # noqa: N801  a context manager
     """The emulator as a process, its lines not applied and its store removed afterwards."""
 
-    def __init__(self, folder: Path) -> None:
-        self._store = folder / "store"
+    def __init__(self) -> None:
+        # In memory where that can be had: disks are what varies most between two rounds.
+        memory = Path("/dev/shm")
+        self._store = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
 
     def __enter__(self) -> str:
-        self._store.mkdir()
         command = [
             sys.executable, "-m", "spark_profiles.cli", "emulator", "--port", "0",
             "--store", str(self._store / "d.sqlite"), "--execution-seconds", "100000",
@@ -178,11 +191,10 @@ class Memory:
         }
 
 
-def bare(
-    url: str, folder: Path, files: Sequence[FileRecord], parallel: int, memory: Memory
+def copy(
+    url: str, folder: Path, files: Sequence[FileRecord], parallel: int, *, hashing: bool
 ) -> float:
-    """The same bodies by the same library in as many threads, their hash taken beside."""
-    del memory
+    """The same bodies by the same library in as many threads; returns when the last was taken."""
     with httpx.Client(base_url=url, headers={"Authorization": "api:any"}, timeout=120) as client:
         imports = "/v1/datamarts/1/document_imports"
         new = {"document_type": "USER_PROFILE", "mime_type": "APPLICATION_X_NDJSON"}
@@ -192,7 +204,8 @@ def bare(
             digest = hashlib.sha256()
             with (folder / "file.ndjson").open("rb") as stream:
                 while chunk := stream.read(CHUNK):
-                    digest.update(chunk)
+                    if hashing:
+                        digest.update(chunk)
                     yield chunk
 
         def send(file: FileRecord) -> None:
@@ -207,7 +220,7 @@ def bare(
 
 
 def ours(
-    url: str, folder: Path, files: Sequence[FileRecord], parallel: int, memory: Memory
+    url: str, folder: Path, files: Sequence[FileRecord], parallel: int, *, memory: Memory
 ) -> float:
     """The uploader; returns when the answer to the last file came. The executions never end."""
 
@@ -225,6 +238,7 @@ def ours(
         if exchange.method == "POST":
             answered.append(time.perf_counter())
 
+    store = stores.folder(folder)
     connection = Connection(url, "1", Token.parse("env:BENCHMARK_TOKEN"))
     with (
         memory,
@@ -234,7 +248,7 @@ def ours(
         upload.upload(
             files,
             datamart=datamart,
-            open_file=lambda _: (folder / "file.ndjson").open("rb"),
+            open_file=lambda _: store.open("file.ndjson"),
             import_name="benchmark",
             journal=Journal(),
             settings=upload.Settings(record_every_s=0.5),

@@ -35,13 +35,30 @@ _progress = Console(stderr=True, highlight=False)
 _results = Console(highlight=False)
 
 
+class _Cell:
+    """A line below the cell of a notebook, renewed in place."""
+
+    def __init__(self) -> None:
+        from IPython.display import display  # noqa: PLC0415  every notebook has it
+
+        self._line = display({"text/plain": ""}, raw=True, display_id=True)
+
+    def update(self, text: str) -> None:
+        """Show this instead."""
+        self._line.update({"text/plain": text}, raw=True)
+
+
 class Progress:
-    """A context manager that gives a listener, and tells each step with its seconds."""
+    """A context manager that gives a listener, and tells each step with its seconds.
+
+    In a terminal and in a notebook a line is renewed while a step works.
+    """
 
     def __init__(self, *, quiet: bool, clock: Callable[[], float] = time.monotonic) -> None:
         self._quiet, self._clock = quiet, clock
         self._step, self._text, self._since = "", "", 0.0
         self._status: Status | None = None
+        self._cell: _Cell | None = None
 
     def __enter__(self) -> Listener:
         return self.listen
@@ -63,12 +80,14 @@ class Progress:
         if event.step != self._step:
             self._finish(failed=False)
             self._step, self._since = event.step, self._clock()
-            if _progress.is_terminal or _progress.is_jupyter:
+            if _progress.is_jupyter:
+                self._cell = _Cell()
+            elif _progress.is_terminal:
                 self._status = _progress.status("")
                 self._status.start()
         self._text = text
-        if self._status:
-            self._status.update(f"{self._step:<8} {text}")
+        if shown := self._cell or self._status:
+            shown.update(f"{self._step:<8} {text}")
 
     def _finish(self, *, failed: bool) -> None:
         if self._status:
@@ -77,7 +96,11 @@ class Progress:
         if self._step and not self._quiet:
             seconds = self._clock() - self._since
             mark = "stopped" if failed else f"{seconds:6.1f} s"
-            _progress.print(f"  {self._step:<8} {mark:>9}  {self._text}", markup=False)
+            told = f"  {self._step:<8} {mark:>9}  {self._text}"
+            if self._cell:
+                self._cell.update(told)
+            else:
+                _progress.print(told, markup=False)
         self._step = ""
 
 

@@ -51,6 +51,7 @@ class Teller:
             message = f"{_size(facts['bytes_sent'])} of {_size(facts['bytes'])}" + (
                 f", {_size(facts['bytes_per_s'])}/s, {left:.0f} s left" if left is not None else ""
             )
+            message += f", {counts['sent']} executions pending" if counts["sent"] else ""
         else:
             message = f"waiting for {counts['sent']} executions"
         self._event(message, counts, facts)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from spark_profiles.upload import FileRecord, RejectedLine
 
 SECRET = "api:the-token-of-the-scripts"
+RETRY = RetryPolicy(attempts=4, longest_wait_s=4.0)
 REQUESTS = [
     ("status", status)
     for status in (400, 401, 403, 404, 409, 413, 415, 422, 429, 429, 500, 502, 503, 503, 504, 418)
@@ -37,7 +38,7 @@ REQUESTS = [
     (kind, 503)
     for kind in (
         "latency", "reset_before_body", "reset_in_body", "reset_after_body", "lost_answer",
-        "lost_answer", "lost_answer", "garbled",
+        "lost_answer", "lost_answer", "garbled", "restart",
     )
 ]  # fmt: skip
 ROUTES = ["any", "create_import", "upload", "upload", "upload", "list", "poll", "data_file"]
@@ -63,7 +64,6 @@ class Script:
         self.multipart = draw.random() < 0.2
         self.is_strict = draw.random() < 0.3  # content cannot be read, lists have no total
         self.kills = [draw.randint(1, 4) for _ in range(draw.choice((0, 0, 1, 2)))]
-        self.restarts = draw.random() < 0.05
 
     def _fault(self) -> Fault:
         draw = self.dice
@@ -72,6 +72,8 @@ class Script:
             kind = draw.choice(sorted(OF_EXECUTIONS))
             return Fault(kind, **more, share=0.5 if kind == "partial" else 1.0)
         kind, status = draw.choice(REQUESTS)
+        if kind == "restart":
+            more["times"] = max(1, more["times"])
         retry_after = draw.choice(("", "2", "Wed, 21 Oct 2015 07:28:00 GMT", "soon"))
         return Fault(
             kind,
@@ -106,12 +108,13 @@ class Runner:
             if self.starts == 5:  # the world recovers
                 self._clear()
             self._start(kills.pop() if kills else 0)
-            if self.script.restarts and self.starts == 1:
-                self.emulator.restart()
         self._clear()
 
     def _clear(self) -> None:
-        self.fired += sum(one["used"] for one in self.emulator.faults.armed())
+        # A restart breaks what everyone is at, and refuses them while it lasts.
+        everyone = self.script.parallel * RETRY.attempts
+        for one in self.emulator.faults.armed():
+            self.fired += one["used"] * (everyone if one["kind"] == "restart" else 1)
         self.emulator.faults.clear()
 
     def _start(self, kill_after: int) -> None:
@@ -132,7 +135,7 @@ class Runner:
         connection = Connection(self.emulator.url, self.datamart_id, Token("env", "SCRIPT_TOKEN"))
         with Datamart(
             connection,
-            retry=RetryPolicy(attempts=4, longest_wait_s=4.0),
+            retry=RETRY,
             parallel=self.script.parallel,
             sleep=time.sleep,
             clock=time.clock,
@@ -225,10 +228,11 @@ def check_datamart(runner: Runner) -> None:
 
 
 def check_requests(runner: Runner) -> None:
-    """Each upload beyond the first of a file has a fault or a stop to blame.
+    """The bound that `docs/upload.md` states.
 
-    All others: a start asks for at most 60 rounds of polls of one request for each file and a
-    few pages, and each fault at most for one repetition and one search.
+    Each upload beyond the first of a file has a fault or a stop to blame. All others: a start
+    looks 60 times at most before its deadline, each time with a request for each file or page,
+    and each fault costs one repetition and one search.
     """
     files = len(runner.shelf.states)
     pages = 1 + files if runner.script.is_strict else 1

@@ -6,7 +6,7 @@ import json
 
 import typer
 
-from spark_profiles import json_schema, loader, show
+from spark_profiles import show
 from spark_profiles.cli import options
 from spark_profiles.cli.app import app
 from spark_profiles.definition import walk
@@ -21,6 +21,8 @@ def validate(
     as_json: options.AsJson = False,
 ) -> None:
     """Check a definition, and with --data also that it fits the tables. Writes nothing."""
+    from spark_profiles import loader  # noqa: PLC0415  the models take their time
+
     draft = loader.draft(definition)
     if data is None:
         loaded = draft.whole()
@@ -41,4 +43,6 @@ def validate(
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of definitions, for editors: completion and checks while you write."""
+    from spark_profiles import json_schema  # noqa: PLC0415  the models take their time
+
     typer.echo(json.dumps(json_schema.schema(), indent=2, ensure_ascii=False))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from spark_profiles import loader, show
+from spark_profiles import show
 from spark_profiles.cli import options
 from spark_profiles.cli.app import app
 from spark_profiles.errors import DefinitionError, Problem
@@ -39,6 +39,7 @@ def build(
     as_json: options.AsJson = False,
 ) -> None:
     """Compute the profiles and write the import files of what changed. Sends nothing."""
+    from spark_profiles import loader  # noqa: PLC0415  the models take their time
     from spark_profiles import run as runs  # noqa: PLC0415
 
     loaded = loader.load_definition(definition)
@@ -77,6 +78,7 @@ def run(
     as_json: options.AsJson = False,
 ) -> None:
     """Build and upload in one go; settles a former run first. Safe to repeat after any stop."""
+    from spark_profiles import loader  # noqa: PLC0415  the models take their time
     from spark_profiles import run as runs  # noqa: PLC0415
 
     loaded = loader.load_definition(definition)

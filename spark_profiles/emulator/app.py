@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import struct
+import threading
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
@@ -20,7 +22,7 @@ from spark_profiles.emulator.page import Page
 from spark_profiles.emulator.people import People
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, MutableMapping
+    from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 
     from starlette.responses import Response
 
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 _TRANSPORT = "emulator.transport"
-_BEFORE = {"status", "reset_before_body", "reset_in_body", "reset_after_body"}
+_BEFORE = {"status", "reset_before_body", "reset_in_body", "reset_after_body", "restart"}
 _AFTER = {"lost_answer", "garbled"}
 
 
@@ -50,8 +52,10 @@ class Protocol(H11Protocol):
         self.app = told
 
 
-def application(store: Store, *, token: str | None, faults: Faults) -> Application:
-    """The application. `token` None accepts any Authorization."""
+def application(
+    store: Store, *, token: str | None, faults: Faults, restart: Callable[[], None]
+) -> Application:
+    """The application. `token` None accepts any Authorization; `restart` is a fault of its own."""
     imports, people, control = Imports(store), People(store), Control(store, faults)
     page = Page(store)
     d = "/v1/datamarts/{datamart}"
@@ -89,10 +93,16 @@ def application(store: Store, *, token: str | None, faults: Faults) -> Applicati
         if slow := faults.take({"latency"}, route):
             await asyncio.sleep(slow.seconds)
         if fault := faults.take(_BEFORE, route):
+            if fault.kind == "restart":
+                threading.Thread(target=restart).start()
+                await asyncio.Event().wait()  # it ends with the server
             await _fail(fault, scope, receive, send)
             return
         if not _is_allowed(scope, token):
             await envelope.failure(401, "Not authenticated")(scope, receive, send)
+            return
+        if not _is_known(scope["path"], store.behaviour.datamarts):
+            await envelope.failure(404, envelope.NOT_FOUND)(scope, receive, send)
             return
         await app(scope, receive, _spoiling(faults, route, scope, send))
 
@@ -102,6 +112,12 @@ def application(store: Store, *, token: str | None, faults: Faults) -> Applicati
 def _is_allowed(scope: Message, token: str | None) -> bool:
     given = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
     return bool(given) and token in (None, given)
+
+
+def _is_known(path: str, datamarts: Sequence[str]) -> bool:
+    """Whether the path is of a datamart that is there, or of none."""
+    named = re.match(r"/v1/datamarts/([^/]*)", path)
+    return not (datamarts and named) or named[1] in datamarts
 
 
 async def _fail(fault: Fault, scope: Message, receive: Receive, send: Send) -> None:

@@ -14,6 +14,9 @@ def _switch(default: Any, choices: str, meaning: str) -> Any:
 class Behaviour:
     """The switches. `as_markdown` prints them with their defaults and choices."""
 
+    datamarts: tuple[str, ...] = _switch(
+        (), "ids", "the known datamarts, 404 for any other; none: each that is named is known"
+    )
     default_compartment: str = _switch(
         "1000", "any id", "compartment of a line or profile that names none"
     )

@@ -19,6 +19,7 @@ KINDS = {
     "reset_after_body": "break the connection after the body; nothing is taken",
     "lost_answer": "take the request, then break the connection instead of answering",
     "garbled": "take the request, then answer 200 with a page that is no JSON",
+    "restart": "break every connection and restart the server, with what it has stored",
     "stuck": "the execution stays PENDING until the faults are cleared",
     "failed": "the execution ends FAILED; nothing is applied",
     "partial": "a `share` of the execution's lines become failed records",

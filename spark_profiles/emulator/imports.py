@@ -89,7 +89,7 @@ class Imports:
         most = self._behaviour.most_upload_bytes
         body = self._store.body_to_fill()
         try:
-            await _receive(request, body, most=most, is_form=sent != mime)
+            await _receive(request, body, most=most, form_of=mime if sent != mime else None)
             if mime != "text/csv":
                 await asyncio.to_thread(_check_lines, body, self._behaviour.upload_check)
             row = self._store.create_execution(resource, body)
@@ -192,11 +192,15 @@ def _as_number(text: str) -> int | str:
     return int(text) if text.isascii() and text.isdigit() else text
 
 
-async def _receive(request: Request, body: Path, *, most: int, is_form: bool) -> None:
+async def _receive(request: Request, body: Path, *, most: int, form_of: str | None) -> None:
+    """Keep the body; of a form whose content is of the type `form_of`, its part `file`."""
     size = 0
     with body.open("wb") as file:
-        if is_form:
-            part = (await _form(request)).get("file")
+        if form_of:
+            form = await _form(request)
+            if form.get("type", form_of) != form_of:
+                raise HTTPException(415, f"the part type must be {form_of}")
+            part = form.get("file")
             if part is None or isinstance(part, str):
                 raise HTTPException(400, "the form has no part file")
             while chunk := await part.read(1 << 20):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import threading
@@ -48,11 +49,18 @@ class Emulator:
     ) -> None:
         self._path, self._port, self._token, self._behaviour = store, port, token, behaviour
         self.faults = Faults(seed=seed)
+        self._is_running, self._changing = False, threading.RLock()
 
     @property
     def url(self) -> str:
         """Where it listens; the same after a restart."""
         return f"http://{HOST}:{self._port}"
+
+    @property
+    def store(self) -> Store:
+        """What it holds; while it restarts, this waits."""
+        with self._changing:
+            return self._store
 
     def start(self) -> None:
         """Listen and work.
@@ -62,13 +70,12 @@ class Emulator:
         """
         listening = _listen(self._port)
         self._port = listening.getsockname()[1]
-        self.store = Store(self._path, behaviour=self._behaviour)
-        app = application(self.store, token=self._token, faults=self.faults)
+        self._store = Store(self._path, behaviour=self._behaviour)
+        app = application(self._store, token=self._token, faults=self.faults, restart=self.restart)
         config = uvicorn.Config(
-            app, http=Protocol, log_level="critical", lifespan="off",
-            timeout_graceful_shutdown=1,
-        )  # fmt: skip
-        self._server = uvicorn.Server(config)
+            app, http=Protocol, log_level="critical", log_config=None, lifespan="off"
+        )
+        self._server = _Server(config)
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=self._server.run, kwargs={"sockets": [listening]}, daemon=True),
@@ -76,20 +83,25 @@ class Emulator:
         ]
         for thread in self._threads:
             thread.start()
+        self._is_running = True
 
     def stop(self) -> None:
         """Break off what goes on, and close; the store keeps what was taken."""
-        self._server.should_exit = True
-        self._stopping.set()
-        self.store.arrived.set()
-        for thread in self._threads:
-            thread.join(timeout=10)
-        self.store.close()
+        with self._changing:
+            self._is_running = False
+            self._server.end()
+            self._stopping.set()
+            self._store.arrived.set()
+            for thread in self._threads:
+                thread.join(timeout=10)
+            self._store.close()
 
     def restart(self) -> None:
         """Stop and start at the same address, with what was stored."""
-        self.stop()
-        self.start()
+        with self._changing:
+            if self._is_running:
+                self.stop()
+                self.start()
 
     def profile(self, datamart: str, compartment: str, account: str) -> Json | None:
         """The profile of an account in a compartment, without the system's timestamps."""
@@ -101,14 +113,15 @@ class Emulator:
     def _work(self) -> None:
         """Take executions to their end, oldest first, until told to stop."""
         stuck: set[int] = set()
+        store = self._store
         while not self._stopping.is_set():
-            self.store.arrived.clear()
-            rows = self.store.open_executions()
+            rows = store.open_executions()
             for row in rows:
                 if self._stopping.is_set():
                     return
                 self._advance(row["id"], row["status"], row["started"] or row["created"], stuck)
-            self.store.arrived.wait(0.02 if rows else 1.0)
+            store.arrived.wait(0.02 if rows else 1.0)
+            store.arrived.clear()
 
     def _advance(self, number: int, status: str, since: int, stuck: set[int]) -> None:
         """One step of one execution, if it is time."""
@@ -118,16 +131,43 @@ class Emulator:
         if number in stuck and any(one["kind"] == "stuck" for one in faults.armed()):
             return
         stuck.discard(number)
-        if self.store.now_ms() - since < faults.execution_seconds * 1000:
+        if self._store.now_ms() - since < faults.execution_seconds * 1000:
             return
-        if status == PENDING and (not self.store.start(number) or faults.execution_seconds):
+        if status == PENDING and (not self._store.start(number) or faults.execution_seconds):
             return
         if faults.take({"lost_execution"}):
-            self.store.forget(number)
+            self._store.forget(number)
         elif faults.take({"failed"}):
-            self.store.fail(number, "failed on demand")
+            self._store.fail(number, "failed on demand")
         else:
-            self.store.apply(number, faults)
+            self._store.apply(number, faults)
+
+
+class _Server(uvicorn.Server):
+    """Ends at once when it is told to, and breaks off what goes on, as a machine that stops."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._ended = threading.Event()
+
+    def end(self) -> None:
+        """End, from any thread."""
+        self._ended.set()
+
+    async def main_loop(self) -> None:
+        """Wait for the end; uvicorn's own looks for it ten times a second."""
+        counter = 0
+        while not self._ended.is_set():
+            await self.on_tick(counter)
+            counter += 1
+            await asyncio.to_thread(self._ended.wait, 1.0)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close what listens, break off what is connected."""
+        for one in (*self.servers, *(sockets or ())):
+            one.close()
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
 
 
 @contextlib.contextmanager
