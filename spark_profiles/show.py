@@ -1,10 +1,8 @@
-"""What a person sees in a terminal: progress while it works, tables when it is done."""
+"""What a person sees when a command is done: on standard output, so that a pipe gets just that."""
 
 from __future__ import annotations
 
 import json
-import sys
-import time
 from dataclasses import fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -17,114 +15,16 @@ from spark_profiles.records import FileStatus
 from spark_profiles.states import IN_WORDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
-    from types import TracebackType
-
-    from rich.status import Status
 
     from spark_profiles.demo.story import Story
     from spark_profiles.maintain import Upkeep
-    from spark_profiles.progress import Event, Listener
     from spark_profiles.records import FileRecord
     from spark_profiles.runs import Run
     from spark_profiles.trial_line import Answer
 
-# Progress goes to standard error, results to standard output: a pipe gets results only.
-_progress = Console(stderr=True, highlight=False)
 _results = Console(highlight=False)
-
-
-class _Cell:
-    """A line below the cell of a notebook, renewed in place."""
-
-    def __init__(self) -> None:
-        from IPython.display import display  # noqa: PLC0415  every notebook has it
-
-        self._line = display({"text/plain": ""}, raw=True, display_id=True)
-
-    def update(self, text: str) -> None:
-        """Show this instead."""
-        self._line.update({"text/plain": text}, raw=True)
-
-
-class Progress:
-    """A context manager that gives a listener, and tells each step with its seconds.
-
-    In a terminal and in a notebook a line is renewed while a step works.
-    """
-
-    def __init__(self, *, quiet: bool, clock: Callable[[], float] = time.monotonic) -> None:
-        self._quiet, self._clock = quiet, clock
-        self._step, self._text, self._since = "", "", 0.0
-        self._status: Status | None = None
-        self._cell: _Cell | None = None
-
-    def __enter__(self) -> Listener:
-        return self.listen
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._finish(failed=error is not None)
-
-    def listen(self, event: Event) -> None:
-        """Show one event."""
-        if self._quiet:
-            return
-        measure = f"{event.done} of {event.total} {event.unit}" if event.total else ""
-        text = " ".join(part for part in (event.message, measure) if part)
-        if event.step != self._step:
-            self._finish(failed=False)
-            self._step, self._since = event.step, self._clock()
-            if _progress.is_jupyter:
-                self._cell = _Cell()
-            elif _progress.is_terminal:
-                self._status = _progress.status("")
-                self._status.start()
-        self._text = text
-        if shown := self._cell or self._status:
-            shown.update(f"{self._step:<8} {text}")
-
-    def _finish(self, *, failed: bool) -> None:
-        if self._status:
-            self._status.stop()
-            self._status = None
-        if self._step and not self._quiet:
-            seconds = self._clock() - self._since
-            mark = "stopped" if failed else f"{seconds:6.1f} s"
-            told = f"  {self._step:<8} {mark:>9}  {self._text}"
-            if self._cell:
-                self._cell.update(told)
-            else:
-                _progress.print(told, markup=False)
-        self._step = ""
-
-
-class EventLines:
-    """A context manager that gives a listener, and tells each event as a line of JSON."""
-
-    def __enter__(self) -> Listener:
-        return self.listen
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Nothing is left to say."""
-
-    @staticmethod
-    def listen(event: Event) -> None:
-        """Tell one event on standard error."""
-        told = {"event": event.step, "message": event.message, **event.facts}
-        if event.total is not None:
-            told |= {"done": event.done, "total": event.total, "unit": event.unit}
-        sys.stderr.write(json.dumps(told) + "\n")
 
 
 def facts(content: Mapping[str, Any], *, as_json: bool) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from spark_profiles import courier, metrics, show, trial_line
+from spark_profiles import courier, meanwhile, metrics, show, trial_line
 from spark_profiles import upload as uploads
 from spark_profiles.cli import options
 from spark_profiles.cli.app import app
@@ -102,7 +102,7 @@ def upload(
     client = options.datamart_client(
         api, datamart, token, parallel=parallel, per_second=rate, **observe
     )
-    with show.EventLines() if as_json else show.Progress(quiet=False) as listener, client:
+    with meanwhile.EventLines() if as_json else meanwhile.Progress(quiet=False) as listener, client:
         asked = _Asked(
             name, audit, _engine(engine), files, settings, client,
             told.listening(listener) if told else listener, as_json,
@@ -138,7 +138,7 @@ def retry(
     from spark_profiles import run as runs  # noqa: PLC0415
 
     with (
-        show.Progress(quiet=as_json) as listener,
+        meanwhile.Progress(quiet=as_json) as listener,
         options.datamart_client(api, datamart, token) as client,
     ):
         done = runs.retry(options.job("", audit, listener, engine), name, client)
@@ -249,7 +249,7 @@ def verify(
     """Check every file of a manifest again: bytes, hashes, and each line. Needs no Spark."""
     from spark_profiles import verify as verifying  # noqa: PLC0415
 
-    with show.Progress(quiet=as_json) as listener:
+    with meanwhile.Progress(quiet=as_json) as listener:
         found = verifying.verify(options.absolute(manifest), listener=listener)
     facts = {
         "run_id": found.manifest.run_id,

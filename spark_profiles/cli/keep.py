@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from spark_profiles import show
+from spark_profiles import meanwhile, show
 from spark_profiles.cli import options
 from spark_profiles.cli.app import app
 from spark_profiles.datamart import Token
@@ -41,7 +41,7 @@ def rollback(
     options.require_audit(audit)
     accepted = options.acceptance(accept, by, why)
     with (
-        show.Progress(quiet=as_json) as listener,
+        meanwhile.Progress(quiet=as_json) as listener,
         options.datamart_client(api, datamart, token) as client,
     ):
         job = options.job(output, audit, listener, engine, max_bytes=max_bytes)
@@ -117,7 +117,7 @@ def erase(
         raise typer.BadParameter(message)
     key = Token.parse(hash_key).read().value if hash_key else ""
     with ExitStack() as stack:
-        listener = stack.enter_context(show.Progress(quiet=as_json))
+        listener = stack.enter_context(meanwhile.Progress(quiet=as_json))
         client = None
         if datamart and not no_send:
             client = stack.enter_context(options.datamart_client(api, datamart, token))
@@ -168,7 +168,7 @@ def maintain(
     from spark_profiles import maintain as upkeep  # noqa: PLC0415
 
     options.require_audit(audit)
-    with show.Progress(quiet=as_json) as listener:
+    with meanwhile.Progress(quiet=as_json) as listener:
         tables = options.job("", audit, listener, engine).tables()
         done = upkeep.maintain(
             tables, keep_days=keep_days, vacuum_hours=vacuum_hours, listener=listener

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from spark_profiles import show
+from spark_profiles import meanwhile, show
 from spark_profiles.cli import options
 from spark_profiles.cli.app import app
 from spark_profiles.errors import DefinitionError, Problem
@@ -46,7 +46,7 @@ def build(
     choices = options.choices(max_bytes, limit, keep_gone, quiet, tolerance, resend_all=resend_all)
     wish = options.wish(as_of, data, definition, accept, why, by, resend, remove)
     choices |= {"max_lines": max_lines, "compression": "gzip" if gzip else "none"}
-    with show.Progress(quiet=as_json) as listener:
+    with meanwhile.Progress(quiet=as_json) as listener:
         done = runs.build(options.job(output, audit, listener, engine, **choices), loaded, **wish)
     show.run(done, as_json=as_json)
 
@@ -86,7 +86,7 @@ def run(
     choices["max_lines"] = max_lines
     wish = options.wish(as_of, data, definition, accept, why, by, resend, remove)
     with (
-        show.Progress(quiet=as_json) as listener,
+        meanwhile.Progress(quiet=as_json) as listener,
         options.datamart_client(api, datamart, token) as client,
     ):
         job = options.job(output, audit, listener, engine, **choices)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from spark_profiles import show
+from spark_profiles import meanwhile, show
 from spark_profiles.cli import options
 from spark_profiles.cli.app import app
 
@@ -66,6 +66,6 @@ def demo(
     """Two days of a real shop: build, upload to the emulator, compare every profile."""
     from spark_profiles.demo import story  # noqa: PLC0415
 
-    with show.Progress(quiet=False) as listener:
+    with meanwhile.Progress(quiet=False) as listener:
         told = story.tell(output, listener=listener, engine=engine)
     show.story(told)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from spark_profiles import show
+from spark_profiles import meanwhile
 from spark_profiles.progress import Event
 
 
@@ -33,9 +33,9 @@ def test_a_notebook_shows_one_line_a_step_renewed_in_place(monkeypatch: pytest.M
     ipython.display = display
     monkeypatch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))
     monkeypatch.setitem(sys.modules, "IPython.display", ipython)
-    monkeypatch.setattr(show, "_progress", Console(force_jupyter=True))
+    monkeypatch.setattr(meanwhile, "_console", Console(force_jupyter=True))
     seconds = iter([0.0, 2.0, 2.0, 5.0])
-    progress = show.Progress(quiet=False, clock=lambda: next(seconds))
+    progress = meanwhile.Progress(quiet=False, clock=lambda: next(seconds))
     listener = progress.__enter__()
     listener(Event("write", "the files"))
     listener(Event("upload", "1 of 3 MB", 1, 3, "files"))
