@@ -115,7 +115,7 @@ class Audit:
     def put_records(self, table: str, run_id: str, records: Sequence[dict[str, Any]]) -> None:
         """The same for a few records of the driver; members that the table lacks are ignored."""
         rows = [tuple(record.get(name) for name, _ in schemas.columns(table)) for record in records]
-        self.put(table, run_id, self.spark.createDataFrame(rows, schemas.TABLES[table]))
+        self.put(table, run_id, frames.of(self.spark, rows, schemas.TABLES[table]))
 
     def put_run(self, run: Run, **changed: Any) -> Run:
         """Record the run with these members changed; returns it as recorded.
@@ -136,7 +136,7 @@ class Audit:
         """The same in one commit where a part of the table cannot be replaced."""
         row = tuple(record[name] for name, _ in schemas.columns("runs"))
         view = f"run_{record['run_id'].replace('-', '_')}"
-        self.spark.createDataFrame([row], schemas.TABLES["runs"]).createOrReplaceTempView(view)
+        frames.of(self.spark, [row], schemas.TABLES["runs"]).createOrReplaceTempView(view)
         names = [name for name, _ in schemas.columns("runs")]
         merge = (
             f"MERGE INTO {self.target('runs')} AS d USING {view} AS c ON d.run_id = c.run_id"
