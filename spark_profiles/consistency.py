@@ -207,7 +207,7 @@ def _formulas(definition: Definition, also: Iterable[str]) -> Iterator[Problem]:
         if not isinstance(prop, Derived):
             continue
         place = f"{values.place(path)}.derive"
-        named[values.place(path)] = sql.references(prop.derive, known)
+        named[".".join(path)] = sql.references(prop.derive, known)
         unknown = _unknown_names(prop.derive, known)
         for name in unknown:
             near = nearest(name, known)
