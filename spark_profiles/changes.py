@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from spark_profiles import columns
-from spark_profiles.schemas import CHANGED, GONE, HELD, KEPT, NEW, SAME, UNUSABLE
+from spark_profiles.schemas import CHANGED, GONE, HELD, IN_DOUBT, KEPT, NEW, SAME, UNUSABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,6 +51,7 @@ class Known:
     rejected: profile_key, payload_hash, times; one row a payload that the platform rejected.
     kept: profile_key, since; one row a profile of a user who was gone in the last run.
     resend, remove: profile_key; profiles to be sent or deleted whatever they look like.
+    inexact: runs that left the platform with more than what they sent (see `delivery.REPLACING`).
     """
 
     delivered: DataFrame | None = None
@@ -58,6 +59,7 @@ class Known:
     kept: DataFrame | None = None
     resend: DataFrame | None = None
     remove: DataFrame | None = None
+    inexact: tuple[str, ...] = ()
 
 
 def between(
@@ -67,6 +69,7 @@ def between(
     as_of: datetime,
     policy: Policy = Policy(),
     known: Known = Known(),
+    with_base: bool = False,
 ) -> DataFrame:
     """How each profile differs from its last confirmed delivery; one row is a profile.
 
@@ -77,22 +80,27 @@ def between(
         as_of: the instant from which a user that is not wanted counts as gone.
         policy: what is sent of that which differs.
         known: what else decides; its `delivered` is not looked at.
+        with_base: also give `base`; then `delivered` has run_id as well.
 
     Returns:
         profile_key, change (new, changed, gone, same, held, kept or unusable), since (when a gone
         user was first missed), identifier, payload and payload_hash as wanted (of a gone or
         unusable profile: as delivered), delivered_hash, and of a changed profile the properties
-        that differ (top-level names, sorted). A profile whose identifier changed is changed.
+        that differ (top-level names, sorted). A profile whose identifier changed is changed. `base`
+        is the payload of a changed profile that the platform holds for certain, under the same
+        identifier; null where it is in doubt, or was asked to be sent whole.
     """
     before = delivered.select(
         "profile_key",
         F.col("identifier").alias("old_identifier"),
         F.col("payload").alias("delivered_payload"),
         F.col("payload_hash").alias("delivered_hash"),
+        *([_is_exact(known).alias("is_exact")] if with_base else []),
     )
     both = _marked(_together(wanted, before), known)
     is_missed = F.col("payload_hash").isNull() & ~(F.col("is_unusable") & ~F.col("is_removed"))
-    decided = both.withColumn("change", _change(policy, as_of))
+    is_asked = F.lit(True) if policy.resend_all else F.col("is_asked")
+    decided = both.withColumn("change", _change(policy, as_of, is_asked))
     properties = _changed_properties(F.col("delivered_payload"), F.col("payload"))
     return decided.select(
         "profile_key",
@@ -103,16 +111,15 @@ def between(
         F.coalesce("payload_hash", "delivered_hash").alias("payload_hash"),
         "delivered_hash",
         F.when(F.col("change") == CHANGED, properties).alias("properties"),
+        *([_base(is_asked)] if with_base else []),
     )
 
 
-def _change(policy: Policy, as_of: datetime) -> Column:
+def _change(policy: Policy, as_of: datetime, is_asked: Column) -> Column:
     """What became of a profile, and whether that is sent."""
     is_gone = F.col("payload_hash").isNull()
-    is_same = (F.col("payload_hash") == F.col("delivered_hash")) & (
-        F.col("identifier") == F.col("old_identifier")
-    )
-    is_asked = F.lit(True) if policy.resend_all else F.col("is_asked")
+    is_named_so = F.col("identifier") == F.col("old_identifier")
+    is_same = (F.col("payload_hash") == F.col("delivered_hash")) & is_named_so
     change = (
         F.when(F.col("is_removed"), F.when(F.col("delivered_hash").isNull(), HELD).otherwise(GONE))
         .when(F.col("is_unusable"), UNUSABLE)
@@ -125,7 +132,7 @@ def _change(policy: Policy, as_of: datetime) -> Column:
     )
     if policy.quiet or policy.tolerance:
         texts = F.col("delivered_payload"), F.col("payload")
-        is_like = (F.col("identifier") == F.col("old_identifier")) & ~_differ(*texts, _tree(policy))
+        is_like = is_named_so & ~_differ(*texts, _tree(policy))
         is_quiet = F.coalesce(is_like & ~is_asked & ~F.col("is_removed"), F.lit(False))
         change = F.when(is_quiet, SAME).otherwise(change)
     return change
@@ -140,6 +147,19 @@ def _together(wanted: DataFrame, before: DataFrame) -> DataFrame:
     both = wanted.join(before, on="profile_key", how="full")
     both = both.withColumn("is_unusable", F.coalesce("is_unusable", F.lit(False)))
     return both.where(~F.col("is_unusable") | F.col("delivered_hash").isNotNull())
+
+
+def _base(is_asked: Column) -> Column:
+    """What the platform holds for certain of a changed profile that has kept its identifier."""
+    is_named_so = F.col("identifier") == F.col("old_identifier")
+    is_base = (F.col("change") == CHANGED) & is_named_so & ~is_asked & F.col("is_exact")
+    return F.when(is_base, F.col("delivered_payload")).alias("base")
+
+
+def _is_exact(known: Known) -> Column:
+    """Whether the platform holds a delivered profile as it is recorded, and nothing more."""
+    is_certain = F.col("payload_hash") != IN_DOUBT
+    return is_certain & ~F.col("run_id").isin(*known.inexact) if known.inexact else is_certain
 
 
 def _marked(both: DataFrame, known: Known) -> DataFrame:

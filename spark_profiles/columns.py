@@ -58,6 +58,17 @@ def instant_of(micros: int) -> datetime:
     return _EPOCH + timedelta(microseconds=micros)
 
 
+def is_instant(data_type: T.DataType) -> bool:
+    """Whether a value of this type says an instant without more: or epoch milliseconds."""
+    return isinstance(data_type, (T.TimestampType, T.IntegralType))
+
+
+def epoch_millis(value: Column, data_type: T.DataType) -> Column:
+    """An instant, or what is so already, as epoch milliseconds."""
+    is_time = isinstance(data_type, T.TimestampType)
+    return F.unix_millis(value) if is_time else value.cast("bigint")
+
+
 def exact(value: Column, data_type: T.DataType, scale: int | None) -> Column:
     """A number as a decimal, so that its sum depends neither on order nor on partitions.
 

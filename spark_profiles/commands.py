@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from spark_profiles import places
-from spark_profiles.delivery import MEMBERS, Delivery
-from spark_profiles.schemas import DELETE, GONE, NOT_SENT, SAME, UPSERT
+from spark_profiles.delivery import MEMBERS, MINIMAL, Delivery
+from spark_profiles.schemas import DELETE, FORCE_REPLACE, GONE, NOT_SENT, SAME, UPSERT
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -37,26 +37,37 @@ def payloads(profiles: DataFrame) -> DataFrame:
     return texts.withColumn("payload_hash", F.sha2("payload", 256))
 
 
-def lines(changed: DataFrame, delivery: Delivery = Delivery()) -> DataFrame:  # noqa: B008  frozen
+def lines(
+    changed: DataFrame,
+    delivery: Delivery = Delivery(),  # noqa: B008  frozen
+    *,
+    is_patched: bool = False,
+) -> DataFrame:
     """What to do about each profile that differs from its delivery; one row is a line.
 
     Args:
         changed: the rows of `changes.between`.
         delivery: the strategy of the lines that carry a profile.
+        is_patched: whether the rows have the patches of `patches.planned`.
 
     Returns:
         profile_key, change, operation, strategy, identifier, payload, payload_hash, bytes (of
         the line with its end), place, delivered_hash, properties (top-level names in which a
-        changed profile differs) and since. A delete names its profile by the two `$` keys only.
-        Where nothing is sent (held, kept) operation, strategy and bytes are null.
+        changed profile differs), since, and where the line is a patch the patch, which is sent
+        instead of the payload, and the bytes saved by it. A delete names its profile by the two
+        `$` keys only. Where nothing is sent (held, kept) operation, strategy and bytes are null.
     """
     is_gone = F.col("change") == GONE
     is_sent = ~F.col("change").isin(*NOT_SENT)
+    whole = FORCE_REPLACE if delivery.strategy == MINIMAL else delivery.strategy
+    strategy, patch = F.lit(whole), F.lit(None).cast("string")
+    if is_patched:
+        strategy, patch = F.coalesce("patch_strategy", strategy), F.col("patch")
     columns = changed.where(F.col("change") != SAME).select(
         "profile_key",
         "change",
         F.when(is_gone, DELETE).when(is_sent, UPSERT).alias("operation"),
-        F.when(~is_gone & is_sent, delivery.strategy).alias("strategy"),
+        F.when(~is_gone & is_sent, strategy).alias("strategy"),
         "identifier",
         F.when(is_gone, _profile_keys()).otherwise(F.col("payload")).alias("payload"),
         "payload_hash",
@@ -64,8 +75,11 @@ def lines(changed: DataFrame, delivery: Delivery = Delivery()) -> DataFrame:  # 
         "delivered_hash",
         "properties",
         "since",
+        F.when(is_sent, patch).alias("patch"),
     )
-    return columns.withColumn("bytes", F.octet_length(text()) + 1)
+    size = F.octet_length(text()) + 1
+    saved = F.octet_length("payload") + len(whole) - F.octet_length("patch") - F.length("strategy")
+    return columns.withColumns({"bytes": size, "saved": saved})
 
 
 def text() -> Column:
@@ -85,7 +99,7 @@ def text() -> Column:
         identifier,
         strategy,
         F.lit(',"user_profile":'),
-        F.col("payload"),
+        F.coalesce("patch", "payload"),
         F.lit("}"),
     )
 

@@ -62,6 +62,8 @@ def own_places(definition: Definition) -> Iterator[tuple[str, str, str]]:
     account = definition.profile_keys.user_account_id
     if account is not None:
         yield from _own(definition, "profile_keys.user_account_id", account)
+    for name, own in definition.profile_keys.instants.items():
+        yield from _own(definition, f"profile_keys.{name}", own)
     for path, prop in definition.properties():
         if isinstance(prop, OwnValue):
             yield from _own(definition, f"{values.place(path)}.value", prop.value)

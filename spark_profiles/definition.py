@@ -95,6 +95,17 @@ class ProfileKeys(Model):
     """$compartment_id; without, the platform's default compartment is meant."""
     user_account_id: Own | None = None
     """$user_account_id; a profile without is anonymous."""
+    last_modified_ts: Own | None = None
+    """$last_modified_ts, which the platform sets by itself: an instant, or epoch milliseconds. Not
+    written unless given."""
+    creation_ts: Own | None = None
+    """$creation_ts, in the same way."""
+
+    @property
+    def instants(self) -> dict[str, Own]:
+        """The system's timestamps that are to be written, by their names without `$`."""
+        given = {"last_modified_ts": self.last_modified_ts, "creation_ts": self.creation_ts}
+        return {name: own for name, own in given.items() if own is not None}
 
 
 class OwnValue(PropertyBase):

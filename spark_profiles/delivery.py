@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 MEMBERS = {
     "FORCE_REPLACE": '"update_strategy":"FORCE_REPLACE"',
@@ -16,7 +16,8 @@ MEMBERS = {
 }
 """Strategy of a line -> its members in the line; the older form of the API has flags."""
 
-REPLACING = ("FORCE_REPLACE", "legacy_replace")
+MINIMAL = "minimal"
+REPLACING = ("FORCE_REPLACE", "legacy_replace", MINIMAL)
 """The strategies that leave nothing of the former profile."""
 
 Strategy = Literal[
@@ -26,14 +27,37 @@ Strategy = Literal[
     "legacy_replace",
     "legacy_merge",
     "legacy_merge_objects",
+    "minimal",
 ]
+Assumption = Literal["objects_merged", "arrays_replaced", "members_deleted"]
+"""What the platform does, as far as its documentation does not say it:
+
+    objects_merged     PARTIAL_UPDATE merges an object into the stored one, member by member
+    arrays_replaced    PARTIAL_UPDATE replaces an array by the sent one
+    members_deleted    PARTIAL_DELETE removes the members that the payload names, whatever they hold
+"""
 
 
 class Delivery(BaseModel):
     """How an UPSERT is to be taken. A DELETE has no strategy."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     strategy: Strategy = "FORCE_REPLACE"
-    """One for every line that carries a profile. Only a replacement leaves the platform with
-    nothing but what is wanted."""
+    """One for every line that carries a profile; `minimal` chooses for each profile. Only a
+    replacement, and `minimal`, leave the platform with nothing but what is wanted."""
+    assume: tuple[Assumption, ...] = ()
+    """With `minimal`: behaviour of the platform that may be relied on although it is not
+    documented. Try it on your datamart first."""
+
+    @field_validator("assume")
+    @classmethod
+    def _in_one_order(cls, given: tuple[Assumption, ...]) -> tuple[Assumption, ...]:
+        return tuple(sorted(set(given)))
+
+    @model_validator(mode="after")
+    def _only_where_it_matters(self) -> Delivery:
+        if self.assume and self.strategy != MINIMAL:
+            message = "assume goes with strategy: minimal only"
+            raise ValueError(message)
+        return self

@@ -75,6 +75,8 @@ COLUMNS = {
         "unusable": "Profiles of users who are there, but refused: they stay as delivered.",
         "warnings": "How many accepted rows of a source break each rule that only warns.",
         "consents": "How many users gave a consent, refused it, or said nothing that is known.",
+        "patches": "Lines that say only what changes (`strategy: minimal`).",
+        "saved": "Bytes by which these lines are shorter than replacements.",
     },
     "lines": {
         "run_id": _RUN_ID,
@@ -82,9 +84,10 @@ COLUMNS = {
         "profile_key": _KEY,
         "change": "`new`, `changed`, `gone`, or not sent: `held`, `kept`, `unusable`.",
         "operation": "`UPSERT` or `DELETE`; null where nothing is sent.",
-        "strategy": "`update_strategy` of an UPSERT.",
+        "strategy": "How an UPSERT is to be taken: `update_strategy`, or what legacy flags say.",
         "identifier": _IDENTIFIER,
-        "payload": "The profile as JSON text, exactly as in the file; of a DELETE its `$` keys.",
+        "payload": "The wanted profile as JSON text, as in the file unless there is a patch; of a"
+        " DELETE its `$` keys.",
         "payload_hash": "SHA-256 of the payload; of a DELETE that of what was delivered.",
         "bytes": "Bytes of the line with its end.",
         "bucket": "Only of older versions: hash of the key, 0 to 16383, instead of a place.",
@@ -92,6 +95,8 @@ COLUMNS = {
         "delivered_hash": "SHA-256 of what was delivered before; null for a new profile.",
         "properties": "Top-level properties in which a changed profile differs, sorted.",
         "since": "As-of of the first run that missed the user; null unless gone.",
+        "patch": "What stands in the file instead of the payload where only changes are sent.",
+        "saved": "Bytes by which the patch makes the line shorter.",
     },
     "files": {
         "run_id": _RUN_ID,
@@ -140,7 +145,7 @@ COLUMNS = {
         "name": _NAME,
         "profile_key": _KEY,
         "identifier": _IDENTIFIER,
-        "payload": "The profile as JSON text, as it was sent.",
+        "payload": "The profile as JSON text, as the platform holds it.",
         "payload_hash": _HASH,
         "run_id": "The run that delivered it.",
     },
@@ -162,7 +167,7 @@ COLUMNS = {
 
 # Columns with values of persons: an erasure looks at each, `explain` hides them unless asked.
 PERSONAL = {
-    "lines": ("profile_key", "identifier", "payload"),
+    "lines": ("profile_key", "identifier", "payload", "patch"),
     "refused_rows": ("key", "row"),
     "rejected_lines": ("profile_key", "payload", "message"),
     "delivered": ("profile_key", "identifier", "payload"),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from spark_profiles import consistency, expressions, keys, sql, values
+from spark_profiles import columns, consistency, expressions, keys, sql, values
 from spark_profiles.errors import Problem
 from spark_profiles.language import Over
 from spark_profiles.language import expressions as expressions_of
@@ -174,12 +174,21 @@ def _survivors(
         if to is not None:
             whole = place.removesuffix(f".{source}")
             among.setdefault(whole, {})[source] = to.simpleString()
-        is_name = place.startswith(("identifier", "profile_keys"))
-        if is_name and to is not None and not keys.is_key(to):
-            found = f"`{text}` is a {to.simpleString()}"
-            yield Problem(place, found, "text or a number", f"write cast({text} as string)")
+        if to is not None:
+            yield from _names(place, text, to)
     for place, found_types in among.items():
         if len(set(found_types.values())) > 1 and place.startswith(("profile.", "consents.")):
             told = ", ".join(f"{source}: {to}" for source, to in found_types.items())
             remedy = "cast them to one type: cast(… as string)"
             yield Problem(place, f"types that differ ({told})", "the same type", remedy)
+
+
+def _names(place: str, text: str, to: DataType) -> Iterator[Problem]:
+    """What names a profile, or when it was made, of a type that cannot."""
+    found = f"`{text}` is a {to.simpleString()}"
+    if place.startswith(("profile_keys.last_modified_ts", "profile_keys.creation_ts")):
+        if not columns.is_instant(to):
+            expected = "a timestamp, or epoch milliseconds as a whole number"
+            yield Problem(place, found, expected, f"write cast({text} as timestamp)")
+    elif place.startswith(("identifier", "profile_keys")) and not keys.is_key(to):
+        yield Problem(place, found, "text or a number", f"write cast({text} as string)")

@@ -7,6 +7,7 @@ they are, and a table that was migrated half-way is migrated again.
     2    what limits, retention and rejected lines need, by name: kind and age of runs, erasures
     3    the place of a line and the ranges of a file, instead of buckets
     4    refused users, warnings and consents of a run; constraints
+    5    patches of lines, and what they save
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from spark_profiles.audit import Audit
 
-VERSION = 4
+VERSION = 5
 """Of the tables as `schemas` describes them; raised with every column that is added."""
 _FIRST = 1
 _CONSTRAINED = 4

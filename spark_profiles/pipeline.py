@@ -15,14 +15,17 @@ from spark_profiles import (
     conform,
     fit,
     loader,
+    patches,
     profiles,
     schemas,
+    sdl_fit,
     session,
     sources,
     users,
     values,
     windows,
 )
+from spark_profiles.delivery import MINIMAL
 from spark_profiles.errors import DefinitionError, Problem
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame, SparkSession
 
+    from spark_profiles import sdl
     from spark_profiles.definition import Definition
     from spark_profiles.loader import Draft
     from spark_profiles.sources import RawTable
@@ -92,6 +96,7 @@ def plan(
     """
     _check_time_zone(spark)
     _check_quiet(definition, policy)
+    is_sail = session.is_sail(spark)
     instant = _instant(as_of, definition)
     raw = sources.read(spark, definition, data=data, tables=tables)
     types = _fitting(loader.checked(definition), raw)
@@ -100,15 +105,17 @@ def plan(
     spine = users.spine(definition, own_rows, types)
     aggregated = _aggregated(judged, definition, instant)
     with _located(definition):
-        assembled = profiles.assemble(
-            definition, spine, aggregated, marks_decimals=session.is_sail(spark)
-        )
+        assembled = profiles.assemble(definition, spine, aggregated, marks_decimals=is_sail)
         consented = profiles.consented(definition, spine, aggregated)
     everyone = commands.payloads(assembled)
-    delivered = known.delivered
-    if delivered is None:
-        delivered = spark.createDataFrame([], schemas.DELIVERED)
-    changed = changes.between(delivered, everyone, as_of=instant, policy=policy, known=known)
+    delivered = _delivered(spark, known)
+    is_patched = definition.delivery.strategy == MINIMAL
+    changed = changes.between(
+        delivered, everyone, as_of=instant, policy=policy, known=known, with_base=is_patched
+    )
+    if is_patched:
+        shape = profiles.shape(assembled)
+        changed = patches.planned(changed, shape, definition.delivery, marks_decimals=is_sail)
     return Plan(
         definition=definition,
         as_of=instant,
@@ -118,7 +125,7 @@ def plan(
         .drop("payload", "sp_refusal"),
         wanted=everyone.where(~F.col("is_unusable")).drop("is_unusable"),
         changes=changed,
-        lines=commands.lines(changed, definition.delivery),
+        lines=commands.lines(changed, definition.delivery, is_patched=is_patched),
         refused=_refused(judged, definition, spine),
         warnings=conform.warnings(list(judged.values())),
         counts=conform.counts(list(judged.values()), spine, definition.spine),
@@ -132,6 +139,7 @@ def validate(
     *,
     tables: Mapping[str, DataFrame] | None = None,
     data: str = ".",
+    schema: sdl.Schema | None = None,
 ) -> Definition:
     """The definition of the draft, which has no problems by itself and fits its tables.
 
@@ -140,6 +148,7 @@ def validate(
         draft: a definition as it was written, right or wrong.
         tables: DataFrames to use for some sources instead of what the definition names.
         data: the folder in which relative paths of sources lie.
+        schema: of the datamart, which the profile has to fit as well.
 
     Raises:
         DefinitionError: there are problems; lists all, those of the tables too.
@@ -155,8 +164,26 @@ def validate(
     located = [problem.at(definition.located(problem.where)) for problem in missing]
     definition = draft.whole(*found, *located)
     given = {name: table.rows for name, table in raw.items()}
-    plan(spark, definition, as_of="2000-01-01", tables=given)  # what only the stages can say
+    planned = plan(spark, definition, as_of="2000-01-01", tables=given)  # what only stages can say
+    if schema:
+        asked(planned, schema)
     return definition
+
+
+def asked(planned: Plan, schema: sdl.Schema) -> list[sdl_fit.Asked]:
+    """What a schema of a datamart asks of the data of a plan that fits it.
+
+    Raises:
+        DefinitionError: names or types of the profile do not fit; lists all.
+    """
+    with _located(planned.definition):
+        return sdl_fit.check(schema, profiles.shape(planned.profiles))
+
+
+def _delivered(spark: SparkSession, known: changes.Known) -> DataFrame:
+    if known.delivered is None:
+        return spark.createDataFrame([], schemas.DELIVERED)
+    return known.delivered
 
 
 def _fitting(draft: Draft, raw: Mapping[str, RawTable]) -> fit.Types:

@@ -101,6 +101,13 @@ def _with_consents(
     return rows
 
 
+def shape(assembled: DataFrame) -> T.StructType:
+    """The type of `user_profile`."""
+    found = assembled.schema["user_profile"].dataType
+    assert isinstance(found, T.StructType)  # noqa: S101  `assemble` makes it
+    return found
+
+
 def _absent_counts_are_zero(definition: Definition, rows: DataFrame) -> DataFrame:
     there = set(rows.columns)
     counts = [
@@ -199,6 +206,7 @@ def _shape(definition: Definition) -> shapes.Object:
         members["$compartment_id"] = shapes.Leaf("sp_compartment")
     if keys.user_account_id is not None:
         members["$user_account_id"] = shapes.Leaf("sp_account")
+    members |= {f"${name}": shapes.Leaf(f"sp_{name}") for name in keys.instants}
     columns_of = values.columns_by_path(definition)
     members |= _object(definition, definition.profile, (), columns_of).members
     return shapes.Object(members, keeps_empty=True)

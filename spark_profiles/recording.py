@@ -132,6 +132,8 @@ def _figures(
             F.count("delivered_hash").alias("delivered"),
             F.count("since").alias("missed"),
             F.count(F.when(F.col("bytes") > max_bytes, 1)).alias("too_long"),
+            F.count("saved").alias("patches"),
+            F.sum("saved").alias("saved"),
         )
         .collect()
     )
@@ -159,7 +161,8 @@ def _figures(
     return {
         "profiles": profiles, "new": new, "changed": changed, "gone": gone, "same": same,
         "held": held, "kept": kept, "unusable": unusable, "lines": new + changed + gone - too_long,
-        "refused_lines": too_long,
+        "refused_lines": too_long, "patches": sum(row["patches"] for row in rows),
+        "saved": sum(row["saved"] or 0 for row in rows),
     }  # fmt: skip
 
 

@@ -29,14 +29,17 @@ from spark_profiles import (
     migrations,
     packing,
     pipeline,
+    profiles,
     progress,
     recording,
+    sdl_fit,
     session,
     settling,
     stores,
     upload,
 )
 from spark_profiles.audit import Audit
+from spark_profiles.delivery import REPLACING, Delivery
 from spark_profiles.errors import (
     GuardError,
     IntegrityError,
@@ -55,6 +58,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame, SparkSession
 
+    from spark_profiles import sdl
     from spark_profiles.datamart import Datamart
     from spark_profiles.definition import Definition
     from spark_profiles.pipeline import Plan
@@ -86,6 +90,8 @@ class Job:
     compression: fileplan.Compression = "none"
     """How import files are written; `gzip` only for targets that take it."""
     limits: guard.Limits = field(default_factory=guard.Limits)
+    schema: sdl.Schema | None = None
+    """The datamart's own schema, which the profiles have to fit."""
     policy: changes.Policy = field(default_factory=changes.Policy)
     listener: Listener = progress.silent
     sending: upload.Settings = field(default_factory=upload.Settings)
@@ -239,6 +245,7 @@ def _build(job: Job, audit: Audit, definition: Definition, wish: Wish) -> Run:
     abandon_unsent(job, audit, history)
     job.listener(Event("plan", "reading what is to be sent"))
     plan = wish.planner(audit) if wish.planner else _plan(job, audit, history, definition, wish)
+    asked = _asked(job, plan)
     run = recording.record(
         job.spark,
         audit,
@@ -252,7 +259,8 @@ def _build(job: Job, audit: Audit, definition: Definition, wish: Wish) -> Run:
     lines = audit.of_run("lines", run.run_id).where("operation is not null")
     grains = fileplan.grains(lines, job.file_limits)
     planned = fileplan.plan(grains, job.file_limits, job.compression)
-    run = _guard(job, audit, run, history, planned, wish.accepted)
+    unfit = sdl_fit.trips(lines, profiles.shape(plan.profiles), asked) if asked else []
+    run = _guard(job, audit, run, history, planned, unfit, wish.accepted)
     return _write(job, audit, run, lines, planned)
 
 
@@ -270,6 +278,17 @@ def _plan(
     )
 
 
+def _asked(job: Job, plan: Plan) -> list[sdl_fit.Asked]:
+    """What the schema of the datamart asks of the data.
+
+    Raises:
+        DefinitionError: the profile does not fit it.
+    """
+    if job.schema is None or plan.kind:  # what was delivered before is no question of today's
+        return []
+    return pipeline.asked(plan, job.schema)
+
+
 def _known(job: Job, audit: Audit, history: Sequence[Run], name: str, wish: Wish) -> changes.Known:
     """What the tables know of profiles; frames only where there is something to know."""
     over = (RunStatus.CONFIRMED, RunStatus.UNCONFIRMED)
@@ -281,7 +300,14 @@ def _known(job: Job, audit: Audit, history: Sequence[Run], name: str, wish: Wish
         kept=audit.kept(settled[-1].run_id) if settled and settled[-1].kept else None,
         resend=_keys(job.spark, wish.resend),
         remove=_keys(job.spark, wish.remove),
+        inexact=tuple(former.run_id for former in history if not _is_exact(former)),
     )
+
+
+def _is_exact(former: Run) -> bool:
+    """Whether what a run sent is what the platform holds of it; see `delivery.REPLACING`."""
+    delivery = json.loads(former.definition).get("delivery", {})
+    return Delivery.model_validate(delivery).strategy in REPLACING
 
 
 def _keys(spark: SparkSession, keys: Sequence[str]) -> DataFrame | None:
@@ -296,6 +322,7 @@ def _guard(
     run: Run,
     history: Sequence[Run],
     planned: fileplan.Plan,
+    unfit: Sequence[guard.Trip],
     accepted: guard.Acceptance,
 ) -> Run:
     # Only runs over sources can be compared with each other.
@@ -308,7 +335,7 @@ def _guard(
         with_stats=True,
     )
     before = [audit.figures(r, with_stats=r is confirmed[-1]) for r in confirmed]
-    found = guard.trips(now, before, limits=job.limits)
+    found = [*guard.trips(now, before, limits=job.limits), *unfit]
     named = ", ".join(trip.name for trip in found)
     try:
         guard.check(found, accepted=accepted)

@@ -63,6 +63,10 @@ class Run:
     """Profiles of users who are there, but refused; they stay as delivered."""
     warnings: tuple[RuleCount, ...] = ()
     consents: tuple[ConsentCount, ...] = ()
+    patches: int | None = None
+    """Lines that say only what changes."""
+    saved: int | None = None
+    """Bytes by which they are shorter than replacements."""
 
 
 _COUNTED: dict[str, Any] = {

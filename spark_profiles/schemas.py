@@ -39,13 +39,15 @@ RUNS = f"""
     confirmed bigint, rejected bigint, message string, tripped string, accepted string,
     accepted_by string, accepted_why string, started_at timestamp, updated_at timestamp,
     kind string, pruned_at timestamp, unusable bigint,
-    warnings array<struct<{RULE_COUNTS}>>, consents array<struct<{CONSENT_COUNTS}>>
+    warnings array<struct<{RULE_COUNTS}>>, consents array<struct<{CONSENT_COUNTS}>>,
+    patches bigint, saved bigint
 """
 
 LINES = """
     run_id string, name string, profile_key string, change string, operation string,
     strategy string, identifier string, payload string, payload_hash string, bytes bigint,
-    bucket int, place bigint, delivered_hash string, properties array<string>, since timestamp
+    bucket int, place bigint, delivered_hash string, properties array<string>, since timestamp,
+    patch string, saved bigint
 """
 
 FILES = """
@@ -62,7 +64,8 @@ REJECTED_LINES = """
     payload string, payload_hash string, message string
 """
 
-# Where it is not certain how the platform holds a profile, `payload_hash` is 'in doubt'.
+# Where it is not certain how the platform holds a profile, `payload_hash` is this.
+IN_DOUBT = "in doubt"
 DELIVERED = """
     name string, profile_key string, identifier string, payload string, payload_hash string,
     run_id string

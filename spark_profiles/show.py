@@ -143,6 +143,9 @@ def run(done: Run, *, as_json: bool) -> None:
         + (f", rejected {_number(done.rejected)}" if done.rejected else ""),
         markup=False,
     )
+    if done.patches:
+        told = f"{_number(done.patches)} lines, {_number(done.saved)} bytes saved"
+        _results.print(f"patches  {told}", markup=False)
     _results.print(f"files    {done.output}", markup=False, soft_wrap=True)
     _noted(done)
     if done.accepted:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
-from spark_profiles import keys, sql, values
+from spark_profiles import columns, keys, sql, values
 from spark_profiles.definition import OwnValue, Survivor
 
 if TYPE_CHECKING:
@@ -42,8 +42,9 @@ def spine(
     Returns:
         sp_key, sp_first (the first source of `users` with a row of the user to be used), sp_refusal
         (null, or why there is no profile: such users are there, but nothing is known of them that
-        could be sent), identifier (struct; one kind a row), sp_account
-        ($user_account_id or null) and a column for each own value.
+        could be sent), identifier (struct; one kind a row), sp_account ($user_account_id or null),
+        sp_last_modified_ts and sp_creation_ts (epoch milliseconds) where they are to be written,
+        and a column for each own value.
     """
     wanted = _Wanted(definition, types)
     whole: DataFrame | None = None
@@ -64,6 +65,8 @@ def sources(definition: Definition) -> list[str]:
         named += _texts(definition, identifier.claim)
     if definition.profile_keys.user_account_id is not None:
         named += _texts(definition, definition.profile_keys.user_account_id)
+    for own in definition.profile_keys.instants.values():
+        named += _texts(definition, own)
     for _, prop in definition.properties():
         if isinstance(prop, Survivor):
             named += prop.survivor
@@ -104,6 +107,8 @@ class _Wanted:
         account = definition.profile_keys.user_account_id
         if account is not None:
             self._ask("sp_account", account, as_key=True)
+        for name, own in definition.profile_keys.instants.items():
+            self._ask(f"sp_{name}", own, as_millis=True)
         for number, (_, prop) in enumerate(definition.properties()):
             if isinstance(prop, OwnValue):
                 self._ask(values.column(number), prop.value)
@@ -111,16 +116,24 @@ class _Wanted:
                 self._ask(values.column(number), prop.survivor, newest=prop.by == "newest")
 
     def _ask(
-        self, name: str, own: str | Mapping[str, str], *, as_key: bool = False, newest: bool = False
+        self,
+        name: str,
+        own: str | Mapping[str, str],
+        *,
+        as_key: bool = False,
+        as_millis: bool = False,
+        newest: bool = False,
     ) -> None:
-        columns = {}
+        named = {}
         for source, text in _texts(self._definition, own).items():
-            columns[source] = f"{source}_{name}"
+            named[source] = f"{source}_{name}"
             value = F.expr(text)
             if as_key:
                 value = keys.text(value, self._types[source][text])
-            self._asked.setdefault(source, {})[columns[source]] = value
-        self._among[name] = (columns, newest)
+            if as_millis:
+                value = columns.epoch_millis(value, self._types[source][text])
+            self._asked.setdefault(source, {})[named[source]] = value
+        self._among[name] = (named, newest)
 
     def columns(self, source: str) -> list[Column]:
         """What is selected of the one row of a user in the source."""
@@ -135,8 +148,8 @@ class _Wanted:
     def survivors(self) -> list[Column]:
         """The one value of each, under its name."""
         return [
-            (_newest(columns) if newest else F.coalesce(*map(F.col, columns.values()))).alias(name)
-            for name, (columns, newest) in self._among.items()
+            (_newest(named) if newest else F.coalesce(*map(F.col, named.values()))).alias(name)
+            for name, (named, newest) in self._among.items()
         ]
 
 
@@ -144,19 +157,19 @@ def _has(source: str) -> Column:
     return F.col(f"{source}_has")
 
 
-def _newest(columns: Mapping[str, str]) -> Column:
+def _newest(named: Mapping[str, str]) -> Column:
     """The known value whose row is newest; of equally new ones the first in order."""
-    order = list(columns)
+    order = list(named)
     chosen = F.lit(None)
     for name in reversed(order):
-        known = F.col(columns[name]).isNotNull()
+        known = F.col(named[name]).isNotNull()
         for other in order:
             if other != name:
                 later = F.col(f"{name}_at") > F.col(f"{other}_at")
                 if order.index(name) < order.index(other):
                     later = F.col(f"{name}_at") >= F.col(f"{other}_at")
-                known = known & (F.col(columns[other]).isNull() | later)
-        chosen = F.when(known, F.col(columns[name])).otherwise(chosen)
+                known = known & (F.col(named[other]).isNull() | later)
+        chosen = F.when(known, F.col(named[name])).otherwise(chosen)
     return chosen
 
 

@@ -39,6 +39,7 @@ def row(key: str, profile: dict[str, Any], operation: str = "UPSERT") -> tuple[A
 def recorded(spark: SparkSession, rows: Iterable[tuple[Any, ...]]) -> DataFrame:
     """The lines as they are recorded, with their bytes and places."""
     lines = spark.createDataFrame(list(rows), COLUMNS)
+    lines = lines.withColumn("patch", F.lit(None).cast("string"))
     return lines.withColumns(
         {
             "bytes": F.octet_length(commands.text()).cast("bigint") + 1,

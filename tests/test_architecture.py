@@ -49,6 +49,7 @@ ALLOWED = {
     "guard": {"errors"},
     "sources": {"definition", "errors", "language", "source"},
     "fit": {
+        "columns",
         "consistency",
         "definition",
         "errors",
@@ -61,7 +62,7 @@ ALLOWED = {
         "values",
     },
     "conform": {"frames", "columns", "keys", "source", "sql"},
-    "users": {"definition", "keys", "sql", "values"},
+    "users": {"columns", "definition", "keys", "sql", "values"},
     "arithmetic": set(),
     "sheets": {"arithmetic", "columns", "source", "windows"},
     "folds": {"arithmetic", "operations", "sheets"},
@@ -96,6 +97,7 @@ ALLOWED = {
     "delivery": set(),
     "places": set(),
     "commands": {"delivery", "places", "schemas"},
+    "patches": {"columns", "delivery", "sql"},
     "packing": set(),
     "fileplan": {"frames", "packing", "places", "schemas", "errors"},
     "digests": set(),
@@ -118,6 +120,8 @@ ALLOWED = {
     "audit": {"frames", "places", "runs", "statements", "schemas", "states", "guard", "slices"},
     "leases": {"errors"},
     "stats": {"guard", "schemas"},
+    "sdl": {"errors"},
+    "sdl_fit": {"errors", "guard", "language", "schemas", "sdl", "sql"},
     "slices": set(),
     "attribution": {"slices", "upload"},
     "journal": {"audit", "slices", "upload"},
@@ -200,6 +204,7 @@ LAZY = {
     "changes",
     "places",
     "commands",
+    "patches",
     "columns",
     "expressions",
 }
@@ -213,7 +218,7 @@ NO_SPARK = {"errors", "progress", "windows", "sql", "language", "source", "opera
             "schemas", "states", "guard", "stores", "tokens", "outcomes", "retry", "channel",
             "datamart", "records", "matching", "results", "reading", "telling", "sending",
             "upload", "interrupts", "delta_rs", "courier", "trial_line", "metrics", "leases",
-            "slices", "attribution",
+            "slices", "attribution", "sdl",
             "journal", "receipts", "kept", "dictionary",
             "delivery", "packing", "digests", "manifest", "contract", "verify"}  # fmt: skip
 

@@ -24,5 +24,13 @@ def test_the_page_is_current() -> None:
 
 def test_whatever_names_a_person_is_marked() -> None:
     for table, columns in dictionary.COLUMNS.items():
-        named = {"profile_key", "identifier", "payload", "key", "row", "pending"} & columns.keys()
+        named = {
+            "profile_key",
+            "identifier",
+            "payload",
+            "patch",
+            "key",
+            "row",
+            "pending",
+        } & columns.keys()
         assert named <= set(dictionary.PERSONAL.get(table, ())), table

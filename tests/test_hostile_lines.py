@@ -3,91 +3,31 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hostile
 import jsonschema
 import pytest
 from pyspark.sql import functions as F
 
-from spark_profiles import commands, contract, schemas
+from spark_profiles import commands, contract, loader, pipeline, schemas
 from spark_profiles.delivery import MEMBERS, Delivery
+from spark_profiles.demo import tables
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
 
+EXAMPLE = Path(__file__).parents[1] / "examples" / "cdnow" / "profiles.yaml"
 SCHEMA = (Path(contract.__file__).parent / "json_schemas" / "command.schema.json").read_text()
-DEPTH = 20  # Spark Connect reads no plan that is much deeper
-TEXTS = [
-    'quote " backslash \\ slash / apostrophe \'',
-    "emoji 😀👩‍👩‍👧 flags 🇫🇷 combining e\u0301",
-    "lines \n \r \r\n \u0085 \u2028 \u2029 \v \f",
-    "controls " + "".join(map(chr, range(0x20))) + "\x7f",
-    "nul \x00 end", "bidi \u202e\u2066 zero\u200bwidth \ufeff",
-    "}{][,:\":\"user_profile\":{", "\\u0000 \\n \\", "$compartment_id", "", " ", "null",
-    "x" * 1_000_000, "😀" * 250_000,
-]  # fmt: skip
-
-
-def deep(depth: int) -> str:
-    """The type of a struct in a struct in a struct, …"""
-    return f"struct<d: {deep(depth - 1)}>" if depth else "string"
-
-
-def nested(depth: int, text: str) -> Any:
-    return (nested(depth - 1, text),) if depth else text
-
-
-NUMBERS = [2**63 - 1, -(2**63), 0, 1, -1]
-BIG = [Decimal(2**63), Decimal(10) ** 37, Decimal(-(2**64))]
-SMALL = [Decimal("1E-18"), Decimal("0E-18"), Decimal("-1234567.000000000000000001")]
-PROFILE = (
-    f"t string, n bigint, big decimal(38,0), small decimal(38,18), flags array<boolean>,"
-    f" nothing array<string>, texts array<string>, objects array<struct<a: bigint, b: string>>,"
-    f" `a.b c'd` string, deep {deep(DEPTH)}"
-)
 
 
 @pytest.fixture(scope="module")
 def wanted() -> dict[str, dict[str, Any]]:
     """Key -> the profile, as plain Python values."""
-    found = {}
-    for n, text in enumerate(TEXTS):
-        found[f"k{n} {text[:20]}"] = {
-            "t": text,
-            "n": NUMBERS[n % len(NUMBERS)],
-            "big": BIG[n % len(BIG)],
-            "small": SMALL[n % len(SMALL)],
-            "flags": [True, False][: n % 3],
-            "nothing": [],
-            "texts": [text[:100], "", text[:1]],
-            "objects": [{"a": n, "b": text[:50]}],
-            "a.b c'd": text[:10],
-            "deep": text[:5],
-        }
-    return found
-
-
-def profiles(spark: SparkSession, wanted: dict[str, dict[str, Any]]) -> DataFrame:
-    rows = []
-    for key, value in wanted.items():
-        members = [*value.values()]
-        members[7] = [(item["a"], item["b"]) for item in value["objects"]]
-        members[9] = nested(DEPTH, value["deep"])
-        rows.append((key, ("6", key), (7, key, *members)))
-    return spark.createDataFrame(
-        rows,
-        "sp_key string, identifier struct<compartment_id: string, user_account_id: string>,"
-        f" user_profile struct<`$compartment_id`: bigint, `$user_account_id`: string, {PROFILE}>",
-    )
-
-
-def expected(key: str, value: dict[str, Any]) -> dict[str, Any]:
-    innermost: Any = value["deep"]
-    for _ in range(DEPTH):
-        innermost = {"d": innermost}
-    return {"$compartment_id": 7, "$user_account_id": key, **value, "deep": innermost}
+    return hostile.wanted()
 
 
 @pytest.fixture(scope="module")
@@ -99,13 +39,14 @@ def validator() -> Any:
 def test_hostile_profiles_round_trip(
     spark: SparkSession, wanted: dict[str, dict[str, Any]], validator: Any
 ) -> None:
-    texts = commands.payloads(profiles(spark, wanted))
+    texts = commands.payloads(hostile.profiles(spark, wanted))
     as_lines = texts.select(
         F.col("profile_key"),
         F.lit("UPSERT").alias("operation"),
         F.lit("FORCE_REPLACE").alias("strategy"),
         "identifier",
         "payload",
+        F.lit(None).cast("string").alias("patch"),
     )
     lines = {
         row["profile_key"]: row["line"]
@@ -118,7 +59,7 @@ def test_hostile_profiles_round_trip(
         exact = json.loads(text, parse_float=Decimal)
         assert validator.is_valid(json.loads(text))
         assert parsed["compartment_id"] == "6"  # outside text, inside a number, and another one
-        assert exact["user_profile"] == expected(key, wanted[key])
+        assert exact["user_profile"] == hostile.expected(key, wanted[key])
         assert exact["user_account_id"] == key
 
 
@@ -145,3 +86,31 @@ def test_every_strategy_and_a_delete_fit_the_contract(spark: SparkSession, valid
         commands.lines(new, Delivery(strategy="legacy_merge")).select(commands.text()).collect()
     )
     assert row[0].startswith('{"operation":"UPSERT","email_hash":"e","force_replace":false,')
+
+
+@pytest.mark.large
+def test_every_line_of_the_example_fits_the_contract_and_round_trips(
+    spark: SparkSession, tmp_path: Path, validator: Any
+) -> None:
+    """24,000 lines, against the values of the profiles as Spark's rows hold them."""
+    tables.write_tables(tmp_path, as_of=date(1998, 4, 1))
+    definition = loader.load_definition(EXAMPLE)
+    plan = pipeline.plan(spark, definition, as_of="1998-04-01", data=str(tmp_path))
+    wanted = {
+        row["profile_key"]: known(row["user_profile"].asDict(recursive=True))
+        for row in plan.profiles.select("profile_key", "user_profile").collect()
+    }
+    lines = plan.lines.select("profile_key", commands.text().alias("line")).collect()
+    assert len(lines) == len(wanted) > 20_000
+    for row in lines:
+        contract.command(row["line"].encode())
+        assert validator.is_valid(json.loads(row["line"]))
+        exact = json.loads(row["line"], parse_float=Decimal)
+        assert exact["user_profile"] == wanted[row["profile_key"]]
+
+
+def known(value: Any) -> Any:
+    """The value without members that are null, at any depth."""
+    if isinstance(value, dict):
+        return {name: known(member) for name, member in value.items() if member is not None}
+    return [known(item) for item in value] if isinstance(value, list) else value

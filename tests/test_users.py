@@ -10,6 +10,7 @@ import pytest
 import shop
 
 from spark_profiles import commands, loader, pipeline
+from spark_profiles.errors import DefinitionError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -208,3 +209,42 @@ def test_users_may_come_from_events_whose_newest_row_is_their_own(spark: SparkSe
     assert profiles["w"]["city"] == "Albi"  # of equally new rows the greater row_id
     counts = counts_of(planned)["web"]
     assert (counts["rows"], counts["used"], counts["duplicate"], counts["users"]) == (5, 4, 1, 1)
+
+
+def test_the_systems_timestamps_are_written_only_where_asked_for(spark: SparkSession) -> None:
+    asked = DEFINITION.replace(
+        "profile_keys: {user_account_id: {crm: id}}",
+        "profile_keys: {user_account_id: {crm: id},\n"
+        "  last_modified_ts: \"if(id = '2', null, at)\",\n"
+        "  creation_ts: {crm: cast(id * 1000 as int), web: at}}",
+    )
+    early, late = shop.at("2026-01-01"), shop.at("2026-02-01")
+    rows = [
+        [(1, "a@x.org", None, early), (2, None, "Lyon", late)],
+        [("w", None, None, "v:1", late)],
+    ]
+    lines = lines_of(plan(spark, *rows, loader.parse_yaml(asked)))
+    january, february = 1_767_225_600_000, 1_769_904_000_000  # epoch milliseconds, midnight UTC
+    assert [line["user_profile"] for line in lines.values() if "user_agent_id" in line] == [
+        {"$last_modified_ts": february, "$creation_ts": february}
+    ]
+    assert [*lines["1"]["user_profile"].items()] == [
+        ("$user_account_id", "1"), ("$last_modified_ts", january), ("$creation_ts", 1000),
+        ("mail", "a@x.org"),
+    ]  # fmt: skip
+    assert lines["2"]["user_profile"] == {
+        "$user_account_id": "2", "$creation_ts": 2000, "city": "Lyon", "newest_city": "Lyon",
+    }  # fmt: skip
+    plain = lines_of(plan(spark, *rows, loader.parse_yaml(DEFINITION)))
+    assert all("_ts" not in json.dumps(line) for line in plain.values())
+
+
+def test_a_timestamp_is_an_instant_of_the_users_own_row(spark: SparkSession) -> None:
+    wrong = DEFINITION.replace(
+        "{user_account_id: {crm: id}}\nsources",
+        "{last_modified_ts: city, creation_ts: now()}\nsources",
+    )
+    with pytest.raises(DefinitionError, match=r"profile_keys.creation_ts: `now\(\)`"):
+        loader.parse_yaml(wrong)
+    with pytest.raises(DefinitionError, match=r"last_modified_ts: `city` is a string"):
+        plan(spark, [], [], loader.parse_yaml(wrong.replace("now()", "at")))

@@ -10,12 +10,14 @@ from spark_profiles import show
 from spark_profiles.cli import options
 from spark_profiles.cli.app import app
 from spark_profiles.definition import walk
+from spark_profiles.errors import DefinitionError, Problem
 
 
 @app.command()
 def validate(
     definition: options.DefinitionFile,
     data: options.Data = None,
+    schema: options.SchemaFile = None,
     engine: options.Engine = "spark",
     *,
     as_json: options.AsJson = False,
@@ -24,24 +26,31 @@ def validate(
     from spark_profiles import loader  # noqa: PLC0415  the models take their time
 
     draft = loader.draft(definition)
+    if schema and data is None:
+        problem = Problem("--schema", "no --data", "the tables, which tell the types")
+        message = "The schema cannot be compared with a definition alone; nothing was read"
+        raise DefinitionError(message, problem)
     if data is None:
         loaded = draft.whole()
     else:
         from spark_profiles import pipeline  # noqa: PLC0415  Spark only where it is needed
 
-        loaded = pipeline.validate(options.spark(engine), draft, data=data)
+        loaded = pipeline.validate(
+            options.spark(engine), draft, data=data, schema=options.schema(schema)
+        )
     facts = {
         "definition": loaded.name,
         "definition_hash": loaded.definition_hash,
         "sources": list(loaded.sources),
         "properties": sum(1 for _ in walk(loaded.profile)),
         "checked_against_tables": data is not None,
+        "checked_against_schema": schema is not None,
     }
     show.facts(facts, as_json=as_json)
 
 
-@app.command()
-def schema() -> None:
+@app.command("schema")
+def schema_of_definitions() -> None:
     """Print the JSON Schema of definitions, for editors: completion and checks while you write."""
     from spark_profiles import json_schema  # noqa: PLC0415  the models take their time
 

@@ -111,6 +111,15 @@ TokenAt = Annotated[
         envvar="SPARK_PROFILES_TOKEN_AT",
     ),
 ]
+SchemaFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--schema",
+        help="The datamart's own schema (GraphQL text), which the profiles have to fit: names,"
+        " types, and no null where it has `!`. Checked before anything is sent.",
+        show_default=False,
+    ),
+]
 Engine = Annotated[
     Literal["spark", "sail"],
     typer.Option(
@@ -188,6 +197,13 @@ def limits(given: list[str] | None) -> Limits:
         message = "A limit cannot be read; nothing was read"
         raise DefinitionError(message, *problems)
     return replace(Limits(), **changed)  # type: ignore[arg-type]
+
+
+def schema(path: Path | None) -> Any:
+    """The datamart's schema in a file, where one is named."""
+    from spark_profiles import sdl  # noqa: PLC0415  an extra
+
+    return sdl.read(path) if path else None
 
 
 def acceptance(names: list[str] | None, by: str, why: str) -> Acceptance:

@@ -30,6 +30,7 @@ def build(
     tolerance: options.Tolerance = None,
     resend: options.Resend = None,
     remove: options.Remove = None,
+    schema: options.SchemaFile = None,
     engine: options.Engine = "spark",
     *,
     resend_all: options.ResendAll = False,
@@ -46,6 +47,7 @@ def build(
     choices = options.choices(max_bytes, limit, keep_gone, quiet, tolerance, resend_all=resend_all)
     wish = options.wish(as_of, data, definition, accept, why, by, resend, remove)
     choices |= {"max_lines": max_lines, "compression": "gzip" if gzip else "none"}
+    choices["schema"] = options.schema(schema)
     with meanwhile.Progress(quiet=as_json) as listener:
         done = runs.build(options.job(output, audit, listener, engine, **choices), loaded, **wish)
     show.run(done, as_json=as_json)
@@ -70,6 +72,7 @@ def run(
     tolerance: options.Tolerance = None,
     resend: options.Resend = None,
     remove: options.Remove = None,
+    schema: options.SchemaFile = None,
     api: options.Api = options.API,
     token: options.TokenAt = options.TOKEN_AT,
     engine: options.Engine = "spark",
@@ -83,7 +86,7 @@ def run(
 
     loaded = loader.load_definition(definition)
     choices = options.choices(max_bytes, limit, keep_gone, quiet, tolerance, resend_all=resend_all)
-    choices["max_lines"] = max_lines
+    choices |= {"max_lines": max_lines, "schema": options.schema(schema)}
     wish = options.wish(as_of, data, definition, accept, why, by, resend, remove)
     with (
         meanwhile.Progress(quiet=as_json) as listener,

@@ -1,0 +1,218 @@
+"""Import files: the same bytes everywhere, and at what price.
+
+    python -m benchmarks.files same [PYTHON ...]     # of environments with Spark 3.5, 4.1, 4.2, …
+    python -m benchmarks.files cost 0.1 1            # gigabytes of lines
+
+`same`: the lines of the CDNOW example and a hostile set, from shuffled tables, with 1, 2, 7 and 64
+shuffle partitions, classic and (from Spark 4) Connect: one hash for each stage, or exit code 1.
+`cost`: writing verified files, by turns with Spark's plain `write.text` of the same recorded lines
+in the same session, and the most memory that the JVM (with a heap of 1 GB) and Python held.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from spark_profiles import (
+    changes,
+    commands,
+    fileplan,
+    files,
+    loader,
+    pipeline,
+    places,
+    schemas,
+    stores,
+)
+from spark_profiles.demo import tables as example
+from spark_profiles.packing import Limits
+
+HERE = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(HERE / "tests"))
+
+import hostile  # noqa: E402  the tests' own
+import shop  # noqa: E402
+from linework import ABOUT  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pyspark.sql import DataFrame
+
+AS_OF = date(1998, 4, 1)
+PARTITIONS = (1, 2, 7, 64)
+LIMIT = 4_000_000
+ROUNDS = 3
+
+
+def session(mode: str, **more: str) -> SparkSession:
+    """A session without Delta, which neither lines nor files need."""
+    settings = {
+        "spark.sql.session.timeZone": "UTC", "spark.ui.enabled": "false",
+        "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1",
+        "spark.ui.showConsoleProgress": "false", **more,
+    }  # fmt: skip
+    builder = SparkSession.builder
+    builder = builder.remote("local[2]") if mode == "connect" else builder.master("local[2]")
+    for name, value in settings.items():
+        builder = builder.config(name, value)
+    return builder.getOrCreate()
+
+
+def digest(texts: Iterable[str]) -> str:
+    found = hashlib.sha256()
+    for text in texts:
+        found.update(text.encode() + b"\n")
+    return found.hexdigest()[:16]
+
+
+def cdnow(spark: SparkSession, tables: Path, seed: int) -> DataFrame:
+    """The lines of the example, from tables whose rows come in another order each time."""
+    definition = loader.load_definition(HERE / "examples" / "cdnow" / "profiles.yaml")
+    shuffled = {
+        name: spark.read.parquet(str(tables / name)).orderBy(F.rand(seed))
+        for name in definition.sources
+    }
+    return pipeline.plan(spark, definition, as_of=AS_OF.isoformat(), tables=shuffled).lines
+
+
+def hostile_lines(spark: SparkSession, _: Path, seed: int) -> DataFrame:
+    wanted = list(hostile.wanted().items())
+    random.Random(seed).shuffle(wanted)
+    texts = commands.payloads(hostile.profiles(spark, dict(wanted)))
+    none = spark.createDataFrame([], schemas.DELIVERED)
+    return commands.lines(changes.between(none, texts, as_of=shop.at("2026-03-31")))
+
+
+def one(mode: str, tables: Path) -> dict[str, dict[str, str]]:
+    """Set of lines -> partitions -> hashes of the payloads and of the files."""
+    spark = session(mode)
+    found: dict[str, dict[str, str]] = {}
+    for name, lines_of in {"cdnow": cdnow, "hostile": hostile_lines}.items():
+        for partitions in PARTITIONS:
+            spark.conf.set("spark.sql.shuffle.partitions", str(partitions))
+            with tempfile.TemporaryDirectory() as scratch:
+                lines_of(spark, tables, partitions).write.parquet(f"{scratch}/lines")
+                lines = spark.read.parquet(f"{scratch}/lines").repartition(partitions)
+                rows = lines.select("profile_key", commands.text().alias("text")).collect()
+                written = write(spark, lines, f"{scratch}/run", LIMIT)
+                found.setdefault(name, {})[str(partitions)] = " ".join(
+                    [f"{len(rows)} lines", digest([r["text"] for r in sorted(rows)]),
+                     f"{len(written)} files", digest([f"{f.path} {f.sha256}" for f in written])]
+                )  # fmt: skip
+    spark.stop()
+    return found
+
+
+def write(spark: SparkSession, lines: DataFrame, place: str, limit: int) -> Any:
+    limits = Limits(limit)
+    planned = fileplan.plan(fileplan.grains(lines, limits), limits)
+    return files.write(spark, lines, planned, stores.folder(place), ABOUT)
+
+
+def same(pythons: list[str]) -> int:
+    """Prints a line for each environment and mode; 1 if any hash differs."""
+    seen: dict[str, set[str]] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        example.write_tables(Path(scratch), as_of=AS_OF)
+        for python in pythons:
+            version = "import pyspark; print(pyspark.__version__)"
+            spark = subprocess.check_output([python, "-c", version], text=True).strip()
+            for mode in ("classic", "connect") if spark >= "4" else ("classic",):
+                env = {**os.environ, "PYTHONPATH": str(HERE), "PYSPARK_PYTHON": python}
+                env |= {"SPARK_TESTING": "1"} if mode == "connect" else {}  # a free port
+                asked = [python, "-m", "benchmarks.files", "one", mode, scratch]
+                told = subprocess.run(asked, cwd=HERE, env=env, capture_output=True, text=True,
+                                      check=False)  # fmt: skip
+                if told.returncode:
+                    print(f"{spark} {mode}: FAILED\n{told.stderr[-3000:]}")
+                    seen.setdefault("failed", set()).update("12")
+                    continue
+                for name, by_partitions in json.loads(told.stdout.splitlines()[-1]).items():
+                    hashes = set(by_partitions.values())
+                    seen.setdefault(name, set()).update(hashes)
+                    counts = ", ".join(by_partitions)
+                    print(f"Spark {spark:<6} {mode:<8} {name:<8} {counts} partitions:", *hashes)
+    return int(any(len(hashes) > 1 for hashes in seen.values()))
+
+
+def cost(gigabytes: float, place: str) -> dict[str, Any]:
+    """Seconds of both ways, by turns, and the most memory."""
+    spark = session("classic", **{"spark.driver.memory": "1g"})
+    filler = F.concat_ws("", *[F.sha2(F.concat_ws("-", "id", F.lit(n)), 512) for n in range(7)])
+    key = F.concat(F.lit("c"), F.col("id"))
+    rows = spark.range(int(gigabytes * 1e9 / 1_090)).select(
+        key.alias("profile_key"),
+        *[F.lit(text).alias(name) for name, text in
+          {"operation": "UPSERT", "strategy": "FORCE_REPLACE"}.items()],
+        F.concat(F.lit('{"user_account_id":"'), key, F.lit('"}')).alias("identifier"),
+        F.concat(F.lit('{"$user_account_id":"'), key, F.lit('","text":"'), filler, F.lit('"}'))
+        .alias("payload"),
+        F.lit(None).cast("string").alias("patch"),
+        places.of(key).alias("place"),
+    )  # fmt: skip
+    rows = rows.withColumn("bytes", (F.octet_length(commands.text()) + 1).cast("bigint"))
+    rows.write.parquet(f"{place}/lines")
+    lines = spark.read.parquet(f"{place}/lines")
+    size = lines.agg(F.sum("bytes")).collect()[0][0]
+    seconds: dict[str, list[float]] = {"plain": [], "files": []}
+    count = 0
+    for turn in range(ROUNDS + 1):  # the first warms up
+        for way in sorted(seconds, reverse=bool(turn % 2)):
+            begun = time.monotonic()
+            if way == "plain":
+                lines.select(commands.text().alias("value")).write.text(f"{place}/{way}{turn}")
+            else:
+                count = len(write(spark, lines, f"{place}/{way}{turn}", 95_000_000))
+            if turn:
+                seconds[way].append(round(time.monotonic() - begun, 1))
+            subprocess.run(["rm", "-rf", f"{place}/{way}{turn}"], check=True)
+    proc = spark.sparkContext._gateway.proc.pid  # noqa: SLF001  the JVM that we started
+    status = Path(f"/proc/{proc}/status").read_text()
+    jvm = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+    spark.stop()
+    ratios = [f / p for f, p in zip(seconds["files"], seconds["plain"], strict=True)]
+    return {
+        "bytes": size, "files": count, **seconds, "ratio": round(statistics.median(ratios), 2),
+        "jvm_mb": jvm // 1024,
+        "python_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }  # fmt: skip
+
+
+def main(argv: list[str]) -> int:
+    what, *rest = argv or ["help"]
+    if what == "one":
+        print(json.dumps(one(rest[0], Path(rest[1]))))
+    elif what == "one-cost":
+        with tempfile.TemporaryDirectory() as scratch:
+            print(json.dumps(cost(float(rest[0]), scratch)))
+    elif what == "same":
+        return same(rest or [sys.executable])
+    elif what == "cost":
+        for gigabytes in rest or ["0.1", "1"]:
+            asked = [sys.executable, "-m", "benchmarks.files", "one-cost", gigabytes]
+            env = {**os.environ, "PYTHONPATH": str(HERE)}
+            print(subprocess.check_output(asked, cwd=HERE, env=env, text=True).splitlines()[-1])
+    else:
+        print(__doc__)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
