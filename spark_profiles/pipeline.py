@@ -108,14 +108,10 @@ def plan(
         assembled = profiles.assemble(definition, spine, aggregated, marks_decimals=is_sail)
         consented = profiles.consented(definition, spine, aggregated)
     everyone = commands.payloads(assembled)
-    delivered = _delivered(spark, known)
-    is_patched = definition.delivery.strategy == MINIMAL
     changed = changes.between(
-        delivered, everyone, as_of=instant, policy=policy, known=known, with_base=is_patched
-    )
-    if is_patched:
-        shape = profiles.shape(assembled)
-        changed = patches.planned(changed, shape, definition.delivery, marks_decimals=is_sail)
+        _delivered(spark, known), everyone, as_of=instant, policy=policy, known=known,
+        with_base=definition.delivery.strategy == MINIMAL,
+    )  # fmt: skip
     return Plan(
         definition=definition,
         as_of=instant,
@@ -125,7 +121,7 @@ def plan(
         .drop("payload", "sp_refusal"),
         wanted=everyone.where(~F.col("is_unusable")).drop("is_unusable"),
         changes=changed,
-        lines=commands.lines(changed, definition.delivery, is_patched=is_patched),
+        lines=_lines(changed, assembled, definition, is_sail=is_sail),
         refused=_refused(judged, definition, spine),
         warnings=conform.warnings(list(judged.values())),
         counts=conform.counts(list(judged.values()), spine, definition.spine),
@@ -178,6 +174,18 @@ def asked(planned: Plan, schema: sdl.Schema) -> list[sdl_fit.Asked]:
     """
     with _located(planned.definition):
         return sdl_fit.check(schema, profiles.shape(planned.profiles))
+
+
+def _lines(
+    changed: DataFrame, assembled: DataFrame, definition: Definition, *, is_sail: bool
+) -> DataFrame:
+    """The lines; with the strategy `minimal` patches where these are proven."""
+    delivery = definition.delivery
+    if delivery.strategy != MINIMAL:
+        return commands.lines(changed, delivery)
+    shape = profiles.shape(assembled)
+    patched = patches.planned(changed, shape, delivery, marks_decimals=is_sail)
+    return commands.lines(patched, delivery, is_patched=True)
 
 
 def _delivered(spark: SparkSession, known: changes.Known) -> DataFrame:

@@ -39,7 +39,6 @@ from spark_profiles import (
     upload,
 )
 from spark_profiles.audit import Audit
-from spark_profiles.delivery import REPLACING, Delivery
 from spark_profiles.errors import (
     GuardError,
     IntegrityError,
@@ -300,14 +299,8 @@ def _known(job: Job, audit: Audit, history: Sequence[Run], name: str, wish: Wish
         kept=audit.kept(settled[-1].run_id) if settled and settled[-1].kept else None,
         resend=_keys(job.spark, wish.resend),
         remove=_keys(job.spark, wish.remove),
-        inexact=tuple(former.run_id for former in history if not _is_exact(former)),
+        inexact=tuple(former.run_id for former in history if not former.is_exact),
     )
-
-
-def _is_exact(former: Run) -> bool:
-    """Whether what a run sent is what the platform holds of it; see `delivery.REPLACING`."""
-    delivery = json.loads(former.definition).get("delivery", {})
-    return Delivery.model_validate(delivery).strategy in REPLACING
 
 
 def _keys(spark: SparkSession, keys: Sequence[str]) -> DataFrame | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
 from spark_profiles import columns, schemas
+from spark_profiles.delivery import REPLACING, Delivery
 from spark_profiles.guard import ConsentCount, RuleCount, SourceCounts
 from spark_profiles.states import RunStatus
 
@@ -67,6 +69,12 @@ class Run:
     """Lines that say only what changes."""
     saved: int | None = None
     """Bytes by which they are shorter than replacements."""
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the platform holds what it sent and nothing more; see `delivery.REPLACING`."""
+        delivery = json.loads(self.definition).get("delivery", {})
+        return Delivery.model_validate(delivery).strategy in REPLACING
 
 
 _COUNTED: dict[str, Any] = {

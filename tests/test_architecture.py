@@ -116,7 +116,7 @@ ALLOWED = {
     },
     "verify": {"contract", "digests", "manifest", "progress", "stores", "errors"},
     "statements": set(),
-    "runs": {"columns", "guard", "schemas", "states"},
+    "runs": {"columns", "delivery", "guard", "schemas", "states"},
     "audit": {"frames", "places", "runs", "statements", "schemas", "states", "guard", "slices"},
     "leases": {"errors"},
     "stats": {"guard", "schemas"},
