@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from spark_profiles.states import IN_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
     from types import TracebackType
 
@@ -104,27 +106,16 @@ class Progress:
         self._step = ""
 
 
-class EventLines:
-    """A context manager that gives a listener, and tells each event as a line of JSON."""
+def event_lines() -> AbstractContextManager[Listener]:
+    """A listener that tells each event on standard error, a line of JSON each."""
 
-    def __enter__(self) -> Listener:
-        return self.listen
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Nothing is left to say."""
-
-    @staticmethod
     def listen(event: Event) -> None:
-        """Tell one event on standard error."""
         told = {"event": event.step, "message": event.message, **event.facts}
         if event.total is not None:
             told |= {"done": event.done, "total": event.total, "unit": event.unit}
         sys.stderr.write(json.dumps(told) + "\n")
+
+    return nullcontext(listen)
 
 
 def facts(content: Mapping[str, Any], *, as_json: bool) -> None:

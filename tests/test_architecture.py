@@ -113,7 +113,7 @@ ALLOWED = {
     "stats": {"guard", "schemas"},
     "slices": set(),
     "attribution": {"slices", "upload"},
-    "journal": {"audit", "slices", "upload"},
+    "journal": {"slices", "upload"},
     "tokens": {"errors"},
     "outcomes": set(),
     "retry": set(),
@@ -140,6 +140,7 @@ ALLOWED = {
     "delta_rs": {"errors"},
     "courier": {
         "datamart",
+        "journal",
         "leases",
         "progress",
         "records",
