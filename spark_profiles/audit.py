@@ -93,6 +93,13 @@ class Audit:
         """The rows of one run."""
         return self.read(table).where(F.col("run_id") == run_id)
 
+    def rows(self, table: str, **equal: str) -> list[dict[str, Any]]:
+        """The rows with these values, on the driver: for tables with few."""
+        found = self.read(table)
+        for name, value in equal.items():
+            found = found.where(F.col(name) == value)
+        return [row.asDict(recursive=True) for row in found.collect()]
+
     def put(self, table: str, run_id: str, rows: DataFrame) -> None:
         """Make `rows` what the table holds of the run, instead of what it held."""
         named = rows.withColumn("run_id", F.lit(run_id))

@@ -8,12 +8,13 @@ its files at their end, and the next `run`, or `upload` with Spark, settles it w
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from spark_profiles import leases, progress, slices, states, stores, upload
+from spark_profiles import journal, leases, progress, slices, states, stores, upload
 from spark_profiles.errors import IntegrityError, Problem, UnconfirmedError, UnsettledError
-from spark_profiles.records import FileRecord, FileStatus, RejectedLine
+from spark_profiles.journal import FilesTable
+from spark_profiles.records import FileStatus
 from spark_profiles.states import RunStatus
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from spark_profiles.datamart import Datamart
     from spark_profiles.progress import Listener
+    from spark_profiles.records import FileRecord, RejectedLine
     from spark_profiles.stores import Folder
 
     Row = dict[str, Any]
@@ -30,14 +32,8 @@ if TYPE_CHECKING:
 _MANIFEST = "manifest.json"
 
 
-class Tables(leases.Table, Protocol):
+class Tables(leases.Table, journal.Tables, Protocol):
     """What is needed of the audit tables."""
-
-    def rows(self, table: str, **equal: str) -> list[Row]:
-        """The rows with these values."""
-
-    def put(self, table: str, run_id: str, rows: Sequence[Row]) -> None:
-        """Make `rows` what the table holds of the run."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +71,8 @@ def waiting(tables: Tables, name: str, *, folder: str | None = None) -> Waiting 
     if not runs:
         return None
     run = max(runs, key=lambda row: (row["started_at"], row["run_id"]))
-    found = Waiting(run, _files(tables, run["run_id"]), stores.folder(folder or run["output"]))
+    files = FilesTable(tables, run["run_id"], name).files()
+    found = Waiting(run, tuple(files), stores.folder(folder or run["output"]))
     _check_manifest(found)
     return found
 
@@ -101,12 +98,12 @@ def deliver(
     upload.refuse_compressed(found.run_id, [file.name for file in found.files])
     states.check(RunStatus(found.run["status"]), RunStatus.UPLOADING)
     with leases.held(tables, str(found.run["name"]), now=now):
-        journal = _Journal(tables, found)
+        alone = _Alone(tables, found.run_id, str(found.run["name"]))
         run = {**found.run, "status": RunStatus.UPLOADING.value, "updated_at": now()}
-        tables.put("runs", found.run_id, [run])
+        tables.put_records("runs", found.run_id, [run])
         if gives_up:
             ended = upload.cancel(
-                found.files, datamart=datamart, journal=journal, listener=listener,
+                found.files, datamart=datamart, journal=alone, listener=listener,
                 settings=settings,
             )  # fmt: skip
         else:
@@ -115,28 +112,18 @@ def deliver(
                 datamart=datamart,
                 open_file=slices.opener(found.folder.open),
                 import_name=found.import_name,
-                journal=journal,
+                journal=alone,
                 listener=listener,
                 settings=settings,
             )
         imports = {file.document_import_id for file in ended}
         run |= {"document_import_id": next(iter(imports), None), "updated_at": now()}
-        tables.put("runs", found.run_id, [run])
+        tables.put_records("runs", found.run_id, [run])
     if failed := [file for file in ended if file.status is not FileStatus.CONFIRMED]:
         problems = [Problem(f.name, f"{f.status.value}: {f.message}") for f in failed]
         message = "The upload ended, but not all of it was confirmed; the next run sends the rest"
         raise UnconfirmedError(message, *problems)
     return ended
-
-
-def _files(tables: Tables, run_id: str) -> tuple[FileRecord, ...]:
-    """The files as recorded, UPSERT before DELETE, in the order of their names."""
-    names = FileRecord.__dataclass_fields__.keys() - {"name", "status"}
-    rows = tables.rows("files", run_id=run_id)
-    return tuple(
-        FileRecord(name=row["file"], status=FileStatus(row["status"]), **{n: row[n] for n in names})
-        for row in sorted(rows, key=lambda row: (row["operation"] == "DELETE", row["file"]))
-    )
 
 
 def _check_manifest(found: Waiting) -> None:
@@ -159,36 +146,16 @@ def _check_manifest(found: Waiting) -> None:
         raise IntegrityError(message, problem)
 
 
-class _Journal:
-    """The `files` rows of one run, replaced at each step, and its `rejected_lines`."""
-
-    def __init__(self, tables: Tables, found: Waiting) -> None:
-        self._tables, self._run_id, self._name = tables, found.run_id, found.run["name"]
-        self._rows = {row["file"]: row for row in tables.rows("files", run_id=found.run_id)}
+class _Alone(FilesTable):
+    """The journal of one run, which nobody else may write meanwhile."""
 
     def record(self, files: Sequence[FileRecord], rejected: Sequence[RejectedLine] = ()) -> None:
-        """Record these files, and first the lines that the platform rejected."""
-        self._check_alone()
-        if rejected:
-            told = {line.file for line in rejected}
-            rows = self._tables.rows("rejected_lines", run_id=self._run_id)
-            kept = [row for row in rows if row["file"] not in told]
-            told_new = {"run_id": self._run_id, "name": self._name}
-            new = [{**told_new, **vars(line)} for line in rejected]
-            self._tables.put("rejected_lines", self._run_id, kept + new)
-        for file in files:
-            facts = {**vars(replace(file)), "file": file.name, "status": file.status.value}
-            row = self._rows[file.name]
-            self._rows[file.name] = {**row, **{n: v for n, v in facts.items() if n in row}}
-        self._tables.put("files", self._run_id, list(self._rows.values()))
-
-    def _check_alone(self) -> None:
-        rows = self._tables.rows("files", run_id=self._run_id)
-        if {row["file"]: row for row in rows} == self._rows:
-            return
-        problem = Problem(
-            self._run_id, "its files were recorded by somebody else", "one upload at a time",
-            "wait until the other has ended, then run the same command again",
-        )  # fmt: skip
-        message = "Another upload of this run is at work"
-        raise UnsettledError(message, problem)
+        """Record these files, if all is as it was left."""
+        if self._recorded() != self._rows:
+            problem = Problem(
+                self._run_id, "its files were recorded by somebody else", "one upload at a time",
+                "wait until the other has ended, then run the same command again",
+            )  # fmt: skip
+            message = "Another upload of this run is at work"
+            raise UnsettledError(message, problem)
+        super().record(files, rejected)

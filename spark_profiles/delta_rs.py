@@ -51,15 +51,15 @@ class DeltaTables:
         found: list[Row] = self._open(table).to_pyarrow_table(filters=filters).to_pylist()
         return found
 
-    def put(self, table: str, run_id: str, rows: Sequence[Row]) -> None:
-        """Make `rows` what the table holds of the run, instead of what it held."""
+    def put_records(self, table: str, run_id: str, records: Sequence[Row]) -> None:
+        """Make these what the table holds of the run; members that it lacks are ignored."""
         from deltalake import write_deltalake  # noqa: PLC0415  optional
 
         target = self._open(table)
         schema = pa.schema(target.schema().to_arrow())
         write_deltalake(
             target,
-            pa.Table.from_pylist(list(rows), schema=schema),
+            pa.Table.from_pylist([{**row, "run_id": run_id} for row in records], schema=schema),
             mode="overwrite",
             predicate=f"run_id = '{run_id}'",
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from spark_profiles import slices
 from spark_profiles.upload import FileRecord, FileStatus
@@ -10,18 +10,31 @@ from spark_profiles.upload import FileRecord, FileStatus
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from spark_profiles.audit import Audit
     from spark_profiles.slices import Slice
     from spark_profiles.upload import RejectedLine
+
+    Row = dict[str, Any]
+
+
+class Tables(Protocol):
+    """What is needed of the audit tables, whoever reads and writes them."""
+
+    def rows(self, table: str, **equal: str) -> list[Row]:
+        """The rows with these values."""
+
+    def put_records(self, table: str, run_id: str, records: Sequence[Row]) -> None:
+        """Make these what the table holds of the run, instead of what it held."""
 
 
 class FilesTable:
     """The journal of one run: each state is on record before the next step is taken."""
 
-    def __init__(self, audit: Audit, run_id: str, name: str) -> None:
-        self._audit, self._run_id, self._name = audit, run_id, name
-        rows = audit.of_run("files", run_id).orderBy("file").collect()
-        self._rows = {row["file"]: row.asDict() for row in rows}
+    def __init__(self, tables: Tables, run_id: str, name: str) -> None:
+        self._tables, self._run_id, self._name = tables, run_id, name
+        self._rows = self._recorded()
+
+    def _recorded(self) -> dict[str, Row]:
+        return {row["file"]: row for row in self._tables.rows("files", run_id=self._run_id)}
 
     def files(self) -> list[FileRecord]:
         """The files as recorded, UPSERT before DELETE, in the order of their names."""
@@ -33,7 +46,8 @@ class FilesTable:
         if rejected:
             self._reject(rejected)
         for file in files:
-            facts = {**vars(file), "file": file.name, "status": file.status.value}
+            facts = {name: value for name, value in vars(file).items() if name != "name"}
+            facts["status"] = file.status.value
             self._rows[file.name] = {**self._rows[file.name], **facts}
         self._save()
 
@@ -72,18 +86,17 @@ class FilesTable:
         return {(row["file"], row["line_number"]): row["message"] for row in self._rejected_rows()}
 
     def _save(self) -> None:
-        self._audit.put_records("files", self._run_id, list(self._rows.values()))
+        self._tables.put_records("files", self._run_id, list(self._rows.values()))
 
-    def _rejected_rows(self) -> list[dict[str, Any]]:
-        rows = self._audit.of_run("rejected_lines", self._run_id).collect()
-        return [row.asDict() for row in rows]
+    def _rejected_rows(self) -> list[Row]:
+        return self._tables.rows("rejected_lines", run_id=self._run_id)
 
     def _reject(self, lines: Sequence[RejectedLine]) -> None:
         """Replace what is recorded of these files; a repeated look tells the same again."""
         replaced = {line.file for line in lines}
         kept = [row for row in self._rejected_rows() if row["file"] not in replaced]
         told = [{**vars(line), "name": self._name} for line in lines]
-        self._audit.put_records("rejected_lines", self._run_id, kept + told)
+        self._tables.put_records("rejected_lines", self._run_id, kept + told)
 
 
 def _file_record(row: Mapping[str, Any]) -> FileRecord:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import sys
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
     from rich.status import Status
@@ -89,24 +91,13 @@ class Progress:
         self._step = ""
 
 
-class EventLines:
-    """A context manager that gives a listener, and tells each event as a line of JSON."""
+def event_lines() -> AbstractContextManager[Listener]:
+    """A listener that tells each event on standard error, a line of JSON each."""
 
-    def __enter__(self) -> Listener:
-        return self.listen
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Nothing is left to say."""
-
-    @staticmethod
     def listen(event: Event) -> None:
-        """Tell one event on standard error."""
         told = {"event": event.step, "message": event.message, **event.facts}
         if event.total is not None:
             told |= {"done": event.done, "total": event.total, "unit": event.unit}
         sys.stderr.write(json.dumps(told) + "\n")
+
+    return nullcontext(listen)

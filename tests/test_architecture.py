@@ -124,7 +124,7 @@ ALLOWED = {
     "sdl_fit": {"errors", "guard", "language", "schemas", "sdl", "sql"},
     "slices": set(),
     "attribution": {"slices", "upload"},
-    "journal": {"audit", "slices", "upload"},
+    "journal": {"slices", "upload"},
     "tokens": {"errors"},
     "outcomes": set(),
     "retry": set(),
@@ -151,6 +151,7 @@ ALLOWED = {
     "delta_rs": {"errors"},
     "courier": {
         "datamart",
+        "journal",
         "leases",
         "progress",
         "records",

@@ -214,7 +214,7 @@ def test_two_uploads_of_one_run_do_not_both_go_on(written: WrittenRun) -> None:
     tables = DeltaTables(str(written.audit))
     found = courier.waiting(tables, "shop")
     assert found
-    first, second = (courier._Journal(tables, found) for _ in range(2))
+    first, second = (courier._Alone(tables, found.run_id, "shop") for _ in range(2))
     first.record(found.files)
     sending = [f.__class__(**{**vars(f), "attempts": 1}) for f in found.files]
     first.record(sending)

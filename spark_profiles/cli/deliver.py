@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -16,8 +16,6 @@ from spark_profiles.cli.app import app
 from spark_profiles.errors import Problem, UnconfirmedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from spark_profiles.datamart import Datamart
     from spark_profiles.progress import Listener
 
@@ -102,7 +100,10 @@ def upload(
     client = options.datamart_client(
         api, datamart, token, parallel=parallel, per_second=rate, **observe
     )
-    with meanwhile.EventLines() if as_json else meanwhile.Progress(quiet=False) as listener, client:
+    with (
+        meanwhile.event_lines() if as_json else meanwhile.Progress(quiet=False) as listener,
+        client,
+    ):
         asked = _Asked(
             name, audit, _engine(engine), files, settings, client,
             told.listening(listener) if told else listener, as_json,
@@ -182,8 +183,7 @@ class _Asked:
             from spark_profiles.delta_rs import DeltaTables  # noqa: PLC0415  optional
 
             return DeltaTables(options.absolute(self.audit))
-        job = options.job("", self.audit, self.listener, self.engine)
-        return _SparkTables(job.tables())
+        return options.job("", self.audit, self.listener, self.engine).tables()
 
     def carry(self, tables: courier.Tables, found: courier.Waiting, *, gives_up: bool) -> None:
         """Send, or give up, without the merge that follows."""
@@ -210,32 +210,6 @@ def _now() -> datetime:
 def _engine(given: str | None) -> str:
     """The engine that was asked for, or the one that is there."""
     return given or ("spark" if importlib.util.find_spec("pyspark") else "delta-rs")
-
-
-class _SparkTables:
-    """The audit tables as the courier wants them."""
-
-    def __init__(self, audit: Any) -> None:
-        self._audit = audit
-
-    def rows(self, table: str, **equal: str) -> list[dict[str, Any]]:
-        """The rows with these values."""
-        rows = self._audit.read(table)
-        for name, value in equal.items():
-            rows = rows.where(rows[name] == value)
-        return [row.asDict(recursive=True) for row in rows.collect()]
-
-    def put(self, table: str, run_id: str, rows: Sequence[dict[str, Any]]) -> None:
-        """Make `rows` what the table holds of the run."""
-        self._audit.put_records(table, run_id, rows)
-
-    def lease(self, name: str) -> Any:
-        """Who held the lease last."""
-        return self._audit.lease(name)
-
-    def merge_lease(self, name: str, owner: str, *, until: datetime, take_from: str | None) -> bool:
-        """Make `owner` the holder."""
-        return bool(self._audit.merge_lease(name, owner, until=until, take_from=take_from))
 
 
 @app.command()
