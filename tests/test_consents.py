@@ -6,10 +6,12 @@ import json
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+import jsonschema
 import pytest
 import shop
+import yaml
 
-from spark_profiles import changes, loader, pipeline
+from spark_profiles import changes, json_schema, loader, pipeline
 from spark_profiles.errors import DefinitionError
 
 if TYPE_CHECKING:
@@ -189,6 +191,13 @@ def test_nobody_is_quiet_about_a_withdrawn_consent(spark: SparkSession) -> None:
                 spark, loader.parse_yaml(DEFINITION), as_of=shop.AS_OF,
                 policy=changes.Policy(quiet=(quiet,)),
             )  # fmt: skip
+
+
+def test_editors_know_consents_and_purposes() -> None:
+    validator = jsonschema.Draft202012Validator(json_schema.schema())
+    validator.validate(yaml.safe_load(DEFINITION))
+    for old, new in (("purpose: newsletter\n", "purpose: {a: b}\n"), ("{value: opt_in}", "yes")):
+        assert not validator.is_valid(yaml.safe_load(DEFINITION.replace(old, new)))
 
 
 def test_a_section_hands_its_purpose_down() -> None:

@@ -20,7 +20,7 @@ from spark_profiles.datamart import Connection, Datamart, RetryPolicy, Token
 from spark_profiles.delta_rs import DeltaTables
 from spark_profiles.emulator import server
 from spark_profiles.errors import GuardError, UnavailableError, UnconfirmedError, UnsettledError
-from spark_profiles.guard import Acceptance
+from spark_profiles.guard import Acceptance, Limits
 from spark_profiles.states import RunStatus
 
 if TYPE_CHECKING:
@@ -280,6 +280,7 @@ def test_who_is_refused_is_not_deleted_and_all_is_recorded(a_shop: Shop) -> None
             "contact: {": "contact: {purpose: mail, ",
         }
     )
+    a_shop.job = replace(a_shop.job, limits=Limits(late_days=9))  # compares instants of two runs
     willing = [{**PEOPLE[0], "row_id": 2}, {**PEOPLE[1], "row_id": None}, *PEOPLE[2:]]
     first = a_shop.run(willing, definition=definition)
     assert [vars(count) for count in first.consents] == [
