@@ -86,6 +86,7 @@ def test_tables_of_the_first_version_are_migrated_and_still_read(a_shop: Shop) -
     assert a_shop.names() == {"c0": "Name 0", "c1": "Name 1"}
 
 
+@pytest.mark.sail
 def test_new_tables_are_of_this_version_at_once(a_shop: Shop) -> None:
     told: list[str] = []
     audit = replace(a_shop.job, listener=lambda event: told.append(event.step)).tables()
@@ -101,6 +102,7 @@ def test_new_tables_are_of_this_version_at_once(a_shop: Shop) -> None:
     assert [row["schema_version"] for row in a_shop.table("versions")] == [migrations.VERSION]
 
 
+@pytest.mark.sail
 def test_tables_of_a_newer_version_are_left_alone(a_shop: Shop) -> None:
     audit = a_shop.job.tables()
     migrations.append(audit, "versions", [(migrations.VERSION + 1, "9.0", audit.now())])

@@ -183,6 +183,7 @@ def test_built_files_are_as_listed_repeatable_and_sent_once(a_shop: Shop) -> Non
     assert a_shop.names() == names(PEOPLE)
 
 
+@pytest.mark.sail
 def test_a_run_that_may_have_been_sent_is_settled_first(a_shop: Shop) -> None:
     a_shop.emulator.faults.fail_requests = 0
     a_shop.emulator.faults.lose_answers = 1
@@ -270,6 +271,7 @@ def test_who_is_gone_is_deleted_after_the_days_of_grace(a_shop: Shop) -> None:
     assert (back.lines, back.kept, back.same) == (0, 0, 7)
 
 
+@pytest.mark.sail
 def test_who_is_refused_is_not_deleted_and_all_is_recorded(a_shop: Shop) -> None:
     """What a run says of refused users, of rules that warn, of consents, and when it was."""
     definition = shop.definition(
@@ -331,6 +333,7 @@ def test_a_list_of_keys_is_deleted_although_the_users_are_there(a_shop: Shop) ->
     assert a_shop.names() == names([PEOPLE[0], *PEOPLE[2:]])
 
 
+@pytest.mark.sail
 def test_abandon_frees_what_was_not_sent(a_shop: Shop) -> None:
     built = a_shop.build(PEOPLE)
     assert [given.run_id for given in run.abandon(a_shop.job, "shop")] == [built.run_id]
@@ -350,6 +353,7 @@ def test_retry_sends_the_failed_files_of_the_last_run(a_shop: Shop) -> None:
     assert run.retry(a_shop.job, "shop", a_shop.datamart) is None
 
 
+@pytest.mark.sail
 def test_a_second_run_meets_the_lease_of_the_first(a_shop: Shop) -> None:
     audit = a_shop.job.tables()
     with leases.held(audit, "shop", now=a_shop.job.now):
@@ -388,6 +392,7 @@ def test_the_lease_of_a_dead_process_is_taken_over(a_shop: Shop) -> None:
     assert a_shop.run(PEOPLE).status is RunStatus.CONFIRMED
 
 
+@pytest.mark.sail
 def test_files_sent_without_spark_are_settled_by_the_next_run(a_shop: Shop) -> None:
     """The same tables, by another writer: delta-rs sends, this engine merges and asks nothing."""
     built = a_shop.build(PEOPLE)
