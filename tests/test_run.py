@@ -19,7 +19,13 @@ from spark_profiles.changes import Policy
 from spark_profiles.datamart import Connection, Datamart, RetryPolicy, Token
 from spark_profiles.delta_rs import DeltaTables
 from spark_profiles.emulator import server
-from spark_profiles.errors import GuardError, UnavailableError, UnconfirmedError, UnsettledError
+from spark_profiles.errors import (
+    GuardError,
+    SourceError,
+    UnavailableError,
+    UnconfirmedError,
+    UnsettledError,
+)
 from spark_profiles.guard import Acceptance, Limits
 from spark_profiles.states import RunStatus
 
@@ -323,6 +329,27 @@ def test_who_is_refused_is_not_deleted_and_all_is_recorded(a_shop: Shop) -> None
                        accepted=Acceptance(("deletes",)))  # fmt: skip
     assert (third.unusable, third.gone) == (1, 1)
     assert a_shop.names() == names([PEOPLE[0], *PEOPLE[2:]])
+
+
+@pytest.mark.large
+@pytest.mark.sail
+def test_one_of_a_hundred_is_deleted_sixty_are_not(a_shop: Shop) -> None:
+    """And sources that fail delete nobody; those that are empty or cut off: see `histories`."""
+    crowd = [{"customer_id": f"c{n:02d}", "first_name": f"Name {n}"} for n in range(100)]
+    a_shop.run(crowd)
+    done = a_shop.run(crowd[1:])
+    assert (done.gone, done.status) == (1, RunStatus.CONFIRMED)
+    executions = len(a_shop.emulator.store.executions())
+    with pytest.raises(GuardError) as caught:
+        a_shop.run(crowd[61:])
+    assert [problem.where for problem in caught.value.problems] == ["deletes", "shrunken:customers"]
+    late = a_shop.run([{**one, "updated_at": shop.at("2026-04-02")} for one in crowd[1:]])
+    assert (late.lines, late.unusable) == (0, 99)
+    with pytest.raises(SourceError):
+        run.run(a_shop.job, shop.definition(), a_shop.datamart, as_of=shop.AS_OF,
+                data=str(a_shop.folder))  # fmt: skip
+    assert a_shop.names() == names(crowd[1:])
+    assert len(a_shop.emulator.store.executions()) == executions
 
 
 @pytest.mark.sail
