@@ -167,6 +167,7 @@ def test_an_upload_is_checked_at_once(api: httpx.Client) -> None:
     assert api.post(path, content=b"{}", headers={"Content-Type": "text/csv"}).status_code == 415
     assert data(api.get(path)) == []
     form = {"file": ("f.ndjson", b'{"operation":"X"}\n', "application/x-ndjson")}
+    assert api.post(path, files=form, data={"type": "text/csv"}).status_code == 415
     assert data(api.post(path, files=form, data={"type": "application/x-ndjson"}))["id"]
 
 

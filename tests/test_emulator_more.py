@@ -218,6 +218,17 @@ def test_a_stop_in_the_middle_of_an_execution_goes_on_there(tmp_path: Path) -> N
     assert [json.loads(error)["line"] for error in errors] == bad
 
 
+def test_a_datamart_can_be_unknown(tmp_path: Path) -> None:
+    known = Behaviour(datamarts=("1500", "7"))
+    with (
+        server.running(tmp_path / "d.sqlite", behaviour=known) as emulator,
+        httpx.Client(verify=False, base_url=emulator.url, headers={"Authorization": "x"}) as api,
+    ):
+        answers = [api.get(IMPORTS.replace("1500", number)) for number in ("1500", "7", "150")]
+        assert [answer.status_code for answer in answers] == [200, 200, 404]
+        assert answers[-1].json()["error"] == "Resource Not Found"
+
+
 def test_routes_are_told_apart() -> None:
     assert route_of("POST", IMPORTS) == "create_import"
     assert route_of("POST", f"{IMPORTS}/1/executions") == "upload"
