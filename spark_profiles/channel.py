@@ -12,6 +12,7 @@ import threading
 import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -22,6 +23,7 @@ from spark_profiles.outcomes import Rule, Then
 from spark_profiles.retry import Pace, RetryPolicy, retry_after_s, wait_before
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterable, Iterator
 
     from spark_profiles.tokens import Secret, Token
@@ -96,6 +98,7 @@ class Channel:
         self._client = httpx.Client(
             base_url=connection.base_url,
             transport=transport,
+            verify=_trusted(),
             timeout=httpx.Timeout(timeout_s, connect=10.0),
             limits=httpx.Limits(max_connections=parallel + 2),
         )
@@ -255,6 +258,12 @@ class Channel:
         except (ValueError, AttributeError, KeyError, TypeError):
             return ""
         return f" ({', '.join(ids)[:200]})" if ids else ""
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Whose certificates are trusted, read once: it takes longer than many a request."""
+    return httpx.create_ssl_context()
 
 
 def _status(outcome: httpx.Response | httpx.HTTPError) -> int | None:

@@ -41,7 +41,8 @@ def verified(
                     # At once, while the processor still has it at hand.
                     yield chunk
                     count(size)
-                last = chunk
+                else:
+                    last = chunk
     except FileNotFoundError:
         raise _differs(file, "not there") from None
     except OSError as error:

@@ -28,7 +28,9 @@ CREATED = {"$creation_ts", "$last_modified_ts"}
 
 @pytest.fixture
 def api(datamart_emulator: Emulator) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=datamart_emulator.url, headers={"Authorization": "x"}) as client:
+    with httpx.Client(
+        verify=False, base_url=datamart_emulator.url, headers={"Authorization": "x"}
+    ) as client:
         yield client
 
 
@@ -194,7 +196,9 @@ def test_a_stop_in_the_middle_of_an_execution_goes_on_there(tmp_path: Path) -> N
         emulator.faults.execution_seconds = 3600
         line = '{"operation":"UPSERT","user_account_id":"c%d","user_profile":{}}\n'
         body = "".join(line % n if n % 7 else '{"operation":"NO"}\n' for n in range(2500))
-        with httpx.Client(base_url=emulator.url, headers={"Authorization": "x"}) as api:
+        with httpx.Client(
+            verify=False, base_url=emulator.url, headers={"Authorization": "x"}
+        ) as api:
             new = {"document_type": "USER_PROFILE", "mime_type": "APPLICATION_X_NDJSON"}
             api.post(IMPORTS, json=new)
             api.post(f"{IMPORTS}/1/executions", content=body, headers=NDJSON)
@@ -212,6 +216,17 @@ def test_a_stop_in_the_middle_of_an_execution_goes_on_there(tmp_path: Path) -> N
     bad = [n + 1 for n in range(2500) if n % 7 == 0]
     assert (row["succeeded"], row["failed"]) == (2500 - len(bad), len(bad))
     assert [json.loads(error)["line"] for error in errors] == bad
+
+
+def test_a_datamart_can_be_unknown(tmp_path: Path) -> None:
+    known = Behaviour(datamarts=("1500", "7"))
+    with (
+        server.running(tmp_path / "d.sqlite", behaviour=known) as emulator,
+        httpx.Client(verify=False, base_url=emulator.url, headers={"Authorization": "x"}) as api,
+    ):
+        answers = [api.get(IMPORTS.replace("1500", number)) for number in ("1500", "7", "150")]
+        assert [answer.status_code for answer in answers] == [200, 200, 404]
+        assert answers[-1].json()["error"] == "Resource Not Found"
 
 
 def test_routes_are_told_apart() -> None:

@@ -105,7 +105,7 @@ class Runner:
         while not all(file.is_final for file in self.shelf.states.values()):
             self.starts += 1
             assert self.starts < 20, self.reasons
-            if self.starts == 5:  # the world recovers
+            if self.starts == 4:  # the world recovers
                 self._clear()
             self._start(kills.pop() if kills else 0)
         self._clear()
