@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyspark.sql import functions as F
-
 from spark_profiles import arithmetic, expressions, folds, histories, sheets, windows
 from spark_profiles.arithmetic import MOST_DIGITS, Number
 from spark_profiles.errors import DefinitionError, Problem
@@ -52,13 +50,13 @@ def compute(
     """
     sheet = Sheet(source, _types(rows, values), as_of, days)
     found = [(value.column, _value(sheet, value)) for value in values]
-    operands = rows.select(*sheet.columns())
+    operands = rows.selectExpr(*sheet.columns())
     if not is_laid_out:
         # With few rows a user and partition, adding up before the exchange only costs; after it,
         # sorted rows are aggregated as they stream, without a hash table.
         operands = operands.repartition("sp_key").sortWithinPartitions("sp_key")
     totals = operands.groupBy("sp_key").agg(*sheet.aggregates())
-    return totals.select("sp_key", *[F.expr(sql).alias(column) for column, sql in found])
+    return totals.selectExpr("sp_key", *[f"{text} as {column}" for column, text in found])
 
 
 def _value(sheet: Sheet, value: Value) -> str:

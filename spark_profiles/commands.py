@@ -18,17 +18,15 @@ def payloads(profiles: DataFrame) -> DataFrame:
     """Profiles as they would be delivered; one row is a profile.
 
     Args:
-        profiles: sp_key, identifier (struct), user_profile (struct); payload where the text
-            is more than the struct can say (it writes nulls).
+        profiles: sp_key, identifier (struct) and payload, the profile as JSON text.
 
     Returns:
-        profile_key, identifier and payload as JSON text, payload_hash (SHA-256 of the payload).
+        profile_key, identifier as JSON text, payload, payload_hash (SHA-256 of the payload).
     """
-    has_text = "payload" in profiles.columns
     texts = profiles.select(
         F.col("sp_key").alias("profile_key"),
         F.to_json("identifier").alias("identifier"),
-        F.col("payload") if has_text else F.to_json("user_profile").alias("payload"),
+        "payload",
     )
     return texts.withColumn("payload_hash", F.sha2("payload", 256))
 

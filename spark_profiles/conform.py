@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pyspark.sql import Window
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
@@ -72,8 +71,8 @@ class Judged:
         """The one accepted row of each user: the only one, or the newest by the total order."""
         if not self.source.row_id:
             return self.accepted
-        window = Window.partitionBy("sp_key").orderBy(*_newest_first(self.ordered, self.source))
-        ranked = self.accepted.withColumn("sp_rank", F.row_number().over(window))
+        rank = _rank(["sp_key"], _newest_first(self.ordered, self.source))
+        ranked = self.accepted.withColumn("sp_rank", rank)
         return ranked.where(F.col("sp_rank") == 1).drop("sp_rank")
 
 
@@ -222,7 +221,7 @@ def _with_reasons(
         for c, value in typed.items()
     ]
     key = F.expr(source.key)
-    key_text = keys.text(key, types[source.key])
+    key_text = F.expr(keys.text(f"({source.key}\n)", types[source.key]))
     is_number = not isinstance(types[source.key], T.StringType)
     missing = F.lit("key_missing")
     reason = F.when(key.isNull(), missing).otherwise("key_not_whole") if is_number else missing
@@ -236,7 +235,7 @@ def _with_reasons(
         broken.append(F.when(known.isNull(), F.lit("row_id_missing")))
     facts = {
         # The row as it came, for those who mend it; pruned from every plan that does not ask.
-        "sp_raw": F.struct(*[F.col(sql.quoted(column)) for column in raw.columns]),
+        "sp_raw": F.expr(f"struct({', '.join(map(sql.quoted, raw.columns))})"),
         "sp_key": key_text,
         "sp_at": when,
         "sp_broken": F.array(*broken),
@@ -277,35 +276,41 @@ def _without_duplicates(
 ) -> DataFrame:
     laid_out = rows.repartition(F.col("sp_key"))
     # Refused and late rows stand in a window of their own, so they never win over a good one.
-    window = Window.partitionBy("sp_key", *[sql.quoted(c) for c in by], "sp_status")
-    rank = F.row_number().over(window.orderBy(*_total_order(ordered, source)))
-    is_duplicate = (F.col("sp_status") == ACCEPTED) & (F.col("sp_rank") > 1)
+    same = ["sp_key", *map(sql.quoted, by), "sp_status"]
+    status = (
+        f"case when sp_status = '{ACCEPTED}' and sp_rank > 1 then '{DUPLICATE}' else sp_status end"
+    )
     return (
-        laid_out.withColumn("sp_rank", rank)
-        .withColumn("sp_status", F.when(is_duplicate, DUPLICATE).otherwise(F.col("sp_status")))
+        laid_out.withColumn("sp_rank", _rank(same, _total_order(ordered, source)))
+        .withColumn("sp_status", F.expr(status))
         .drop("sp_rank")
     )
 
 
-def _total_order(ordered: Sequence[str], source: Source) -> list[Column]:
+def _rank(by: Sequence[str], order: Sequence[str]) -> Column:
+    window = f"partition by {', '.join(by)} order by {', '.join(order)}"
+    return F.expr(f"row_number() over ({window})")
+
+
+def _total_order(ordered: Sequence[str], source: Source) -> list[str]:
     """The declared order, then time, then every other column: ties are identical rows."""
     declared = [
-        F.col(sql.quoted(c)).desc_nulls_last() if falling else F.col(sql.quoted(c)).asc_nulls_last()
-        for c, falling in source.orders
+        f"{sql.quoted(column)} {'desc' if is_falling else 'asc'} nulls last"
+        for column, is_falling in source.orders
     ]
     named = {column.lower() for column, _ in source.orders}
     rest = [column for column in ordered if column.lower() not in named]
     return [*declared, *_newest_first(rest, source)]
 
 
-def _newest_first(ordered: Sequence[str], source: Source) -> list[Column]:
+def _newest_first(ordered: Sequence[str], source: Source) -> list[str]:
     """Time, then row_id, then every other column."""
     first = [column.lower() for column in source.row_id]
     rest = sorted(
         ordered,
         key=lambda name: first.index(name.lower()) if name.lower() in first else len(first),
     )
-    return [F.col(name).desc_nulls_last() for name in ("sp_at", *map(sql.quoted, rest))]
+    return [f"{name} desc nulls last" for name in ("sp_at", *map(sql.quoted, rest))]
 
 
 def _is_orderable(data_type: DataType) -> bool:

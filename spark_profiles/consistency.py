@@ -183,10 +183,13 @@ def _times(definition: Definition) -> Iterator[Problem]:
 
 
 def _expressions(definition: Definition) -> Iterator[Problem]:
+    judged: dict[tuple[str, Over], list[sql.Fault]] = {}  # hundreds of values share a condition
     for place, text, over in expressions(definition):
         if over is Over.VALUES:
             continue
-        for fault in sql.faults(text, aggregate=over is Over.ROWS):
+        if (text, over) not in judged:
+            judged[text, over] = sql.faults(text, aggregate=over is Over.ROWS)
+        for fault in judged[text, over]:
             where = ".".join(map(str, place))
             yield Problem(where, f"`{text}`: {fault.found}", f"Spark SQL over {over.value}",
                           fault.remedy)  # fmt: skip

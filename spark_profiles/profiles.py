@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from spark_profiles import columns, expressions, population, shapes, values
+from spark_profiles import arithmetic, columns, expressions, population, shapes, values
 from spark_profiles.definition import Definition, Derived, Section
 from spark_profiles.errors import DefinitionError, Problem
 from spark_profiles.operations import COUNTS, Aggregate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from decimal import Decimal
 
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import DataType
 
     from spark_profiles.definition import Property
@@ -29,55 +29,66 @@ def assemble(
     *,
     marks_decimals: bool = False,
 ) -> DataFrame:
-    """One row is a user: sp_key, identifier (struct) and user_profile (nested struct).
+    """One row is a user: sp_key, identifier (struct), user_profile (nested struct) and payload.
 
     Args:
         definition: gives the shape.
         users: one row per sp_key: identifier, sp_account, a column for each own value.
         aggregated: for each source, sp_key and a column for each of its `aggregated_values`;
             at most one row per sp_key.
-        marks_decimals: make the JSON text here too, with decimals that the engine cannot write.
+        marks_decimals: make the JSON text with decimals that the engine cannot write.
 
-    A property without value, and a section without any, is null, hence left out of the JSON.
-    Where the definition writes nulls, the column payload has the JSON text.
+    A property without value, and a section without any, is null, hence left out of payload, the
+    JSON text; where the definition writes nulls, it has them.
     """
-    rows = users
-    for frame in aggregated:
-        rows = rows.join(frame, on="sp_key", how="left")
-    rows = population.ranked(_absent_counts_are_zero(definition, rows), _rankings(definition))
-    flat = _derived_values(definition, rows)
-    types = {field.name: field.dataType for field in flat.schema.fields}
+    # What is asked of wide rows is asked of their narrow parts: an engine looks at a whole plan
+    # again for each step and each question, which costs seconds where there are 500 columns.
+    types = {f.name: f.dataType for frame in (users, *aggregated) for f in frame.schema.fields}
+    rows = _joined(users, aggregated)
+    rankings = _rankings(definition)
+    if rankings:
+        zeroed = {r.column: F.expr(_counted(definition)[r.column]) for r in rankings}
+        rows = population.ranked(rows.withColumns(zeroed), rankings)
+        types |= {ranking.column: T.IntegerType() for ranking in rankings}
+    rows, derived = _with_derived(definition, rows, types)
+    types |= derived
     _refuse_unwritable(definition, types)
-    flat = _written(definition, flat, types)
+    written = _written(definition, types)
+    flat = rows.selectExpr(*written)
     shape = _shape(definition)
-    profile = [shapes.struct(shape).alias("user_profile")]
+    profile = shapes.struct(shape).alias("user_profile")
     if marks_decimals:
-        decimals = {f.name: f.dataType for f in flat.schema if columns.has_decimals(f.dataType)}
-        marks = {name: f"{name}_marked" for name in decimals}
-        flat = flat.select(
-            "*",
-            *[
-                columns.marked(F.col(f"`{name}`"), decimals[name]).alias(mark)
-                for name, mark in marks.items()
-            ],
-        )
-        payload = columns.unmarked(shapes.json(shapes.renamed(shape, marks)))
-        profile.append(payload.alias("payload"))
+        marks = _marks(_typed(types, rows.sparkSession).selectExpr(*written).schema)
+        flat = flat.selectExpr("*", *[f"{mark} as {name}_marked" for name, mark in marks.items()])
+        shape = shapes.renamed(shape, {name: f"{name}_marked" for name in marks})
+        payload = columns.unmarked(shapes.json(shape))
     elif shapes.writes_nulls(shape):
-        profile.append(shapes.text(shape).alias("payload"))
-    return flat.select("sp_key", "identifier", *profile)
+        payload = shapes.text(shape)
+    else:
+        made = flat.select("sp_key", "identifier", profile)
+        return made.select("*", F.to_json("user_profile").alias("payload"))
+    return flat.select("sp_key", "identifier", profile, payload.alias("payload"))
 
 
-def _absent_counts_are_zero(definition: Definition, rows: DataFrame) -> DataFrame:
-    counts = [
-        value.column
-        for values in values.aggregated_values(definition).values()
-        for value in values
+def _joined(users: DataFrame, aggregated: Sequence[DataFrame]) -> DataFrame:
+    rows = users
+    for number, frame in enumerate(aggregated):
+        # A key of its own name: a join that merges two columns is some steps more to an engine.
+        key = f"sp_key{number}"
+        keyed = frame.withColumnRenamed("sp_key", key)
+        rows = rows.join(keyed, on=F.col("sp_key") == F.col(key), how="left")
+    return rows
+
+
+def _counted(definition: Definition) -> dict[str, str]:
+    """Column -> SQL, of each aggregated value; a count of a user without rows is 0."""
+    return {
+        value.column: f"coalesce({value.column}, 0)"
         if value.aggregate.operation in COUNTS and value.aggregate.trend != "growth"
-    ]
-    if not counts:
-        return rows
-    return rows.withColumns({name: F.expr(f"coalesce({name}, 0)") for name in counts})
+        else value.column
+        for wanted in values.aggregated_values(definition).values()
+        for value in wanted
+    }
 
 
 def _rankings(definition: Definition) -> list[population.Ranking]:
@@ -89,19 +100,22 @@ def _rankings(definition: Definition) -> list[population.Ranking]:
     ]
 
 
-def _derived_values(definition: Definition, rows: DataFrame) -> DataFrame:
-    """Adds the derived values, each after those it names.
+def _with_derived(
+    definition: Definition, rows: DataFrame, types: Mapping[str, DataType]
+) -> tuple[DataFrame, dict[str, DataType]]:
+    """The rows with the derived values, each after those it names, and the types of these.
 
     Raises:
         DefinitionError: a derived value names no property, or itself through others.
     """
-    properties = list(enumerate(definition.properties()))
-    paths = values.paths(definition)
+    counted = _counted(definition)
+    paths = {path: counted.get(name, name) for path, name in values.paths(definition).items()}
     waiting = {
         ".".join(path): (values.column(number), prop.derive)
-        for number, (path, prop) in properties
+        for number, (path, prop) in enumerate(definition.properties())
         if isinstance(prop, Derived)
     }
+    found: dict[str, DataType] = {}
     while waiting:
         ready = [
             path
@@ -113,23 +127,41 @@ def _derived_values(definition: Definition, rows: DataFrame) -> DataFrame:
             message = "Derived values name each other in a circle"
             raise DefinitionError(message, *problems)
         resolved = {path: expressions.derived(waiting[path][1], paths) for path in ready}
-        expressions.types_of(rows, {f"profile.{path}.derive": s for path, s in resolved.items()})
-        rows = rows.withColumns({waiting[p][0]: F.expr(sql) for p, sql in resolved.items()})
+        places = {f"profile.{path}.derive": text for path, text in resolved.items()}
+        known = expressions.types_of(_typed({**types, **found}, rows.sparkSession), places)
+        found |= {waiting[path][0]: known[f"profile.{path}.derive"] for path in ready}
+        made = [f"({text}\n) as {waiting[path][0]}" for path, text in resolved.items()]
+        rows = rows.selectExpr("*", *made)
         for path in ready:
             del waiting[path]
-    return rows
+    return rows, found
 
 
-def _written(definition: Definition, flat: DataFrame, types: Mapping[str, DataType]) -> DataFrame:
-    """Each value in the form in which it is to be written, under the name of its column."""
+def _typed(types: Mapping[str, DataType], spark: SparkSession) -> DataFrame:
+    """A table without rows, with columns of these types."""
+    return spark.createDataFrame([], T.StructType([T.StructField(n, t) for n, t in types.items()]))
+
+
+def _written(definition: Definition, types: Mapping[str, DataType]) -> list[str]:
+    """The user's names, and each value as it is to be written under the name of its column."""
     columns_of = values.columns_by_path(definition)
-    changed = {"sp_compartment": F.lit(definition.profile_keys.compartment_id).cast("bigint")}
+    counted = _counted(definition)
+    compartment = definition.profile_keys.compartment_id
+    known = "null" if compartment is None else str(compartment)
+    found = ["sp_key", "identifier", "sp_account", f"cast({known} as bigint) as sp_compartment"]
     for path, prop in definition.properties():
         names = [columns_of[path]] if path in columns_of else _below(path, columns_of)
-        for name in names:
-            if (value := _leaf(name, prop, types)) is not None:
-                changed[name] = value
-    return flat.withColumns(changed)
+        found += [f"{_leaf(counted.get(n, n), prop, types[n])} as {n}" for n in names]
+    return found
+
+
+def _marks(schema: T.StructType) -> dict[str, str]:
+    """Column -> SQL that marks its decimals, for each that has any."""
+    return {
+        field.name: columns.marked(field.name, field.dataType)
+        for field in schema.fields
+        if columns.has_decimals(field.dataType)
+    }
 
 
 def _below(path: tuple[str, ...], columns_of: Mapping[tuple[str, ...], str]) -> list[str]:
@@ -183,30 +215,33 @@ def _property(
     )
 
 
-def _leaf(name: str, prop: Property, types: Mapping[str, DataType]) -> Column | None:
-    """The column to be written: normalised, rounded, as its band, with its default.
-
-    None: it is written as it is.
-    """
+def _leaf(value: str, prop: Property, data_type: DataType) -> str:
+    """The value to be written: normalised, rounded, as its band, with its default."""
     scale = prop.digits if isinstance(prop, Aggregate) else prop.scale
     if scale is None and isinstance(prop, Derived):
         scale = columns.DEFAULT_SCALE
-    if columns.is_as_written(types[name], scale) and not prop.bands and prop.default is None:
-        return None
-    value = columns.written(F.col(f"`{name}`"), types[name], scale)
+    if not columns.is_as_written(data_type, scale):
+        value = columns.written(value, data_type, scale)
     if prop.bands:
         value = _band(value, prop.bands)
-    return value if prop.default is None else F.coalesce(value, F.lit(prop.default))
+    return value if prop.default is None else f"coalesce({value}, {_literal(prop.default)})"
 
 
-def _band(value: Column, bands: Mapping[str, Decimal]) -> Column:
+def _band(value: str, bands: Mapping[str, Decimal]) -> str:
     """The name of the last band whose lower bound the value reaches; below the first, null."""
-    name = F.lit(None).cast("string")
-    for band, bound in bands.items():
-        name = F.when(value >= F.expr(f"cast('{bound}' as decimal(38,9))"), F.lit(band)).otherwise(
-            name
-        )
-    return name
+    reached = " ".join(
+        f"when {value} >= cast('{bound:f}' as decimal(38,9)) then {arithmetic.text(band)}"
+        for band, bound in reversed(list(bands.items()))
+    )
+    return f"case {reached} end"
+
+
+def _literal(value: str | float) -> str:
+    """The SQL literal of a default."""
+    if isinstance(value, str):
+        return arithmetic.text(value)
+    # A number that is not whole is a decimal: beside a double, decimals would not stay exact.
+    return f"{Decimal(repr(value)):f}BD" if isinstance(value, float) else str(value).lower()
 
 
 def _refuse_unwritable(definition: Definition, types: Mapping[str, DataType]) -> None:

@@ -42,7 +42,7 @@ ALLOWED = {
     "json_schema": {"definition"},
     "expressions": {"errors", "language", "sql"},
     "keys": set(),
-    "columns": set(),
+    "columns": {"sql"},
     "stores": {"errors"},
     "guard": {"errors"},
     "sources": {"definition", "errors", "language", "source"},
@@ -60,7 +60,7 @@ ALLOWED = {
     "conform": {"columns", "keys", "source", "sql"},
     "users": {"definition", "keys", "sql", "values"},
     "arithmetic": set(),
-    "sheets": {"arithmetic", "columns", "source", "windows"},
+    "sheets": {"arithmetic", "columns", "source", "sql", "windows"},
     "folds": {"arithmetic", "operations", "sheets"},
     "histories": {"arithmetic", "folds", "operations", "sheets", "errors"},
     "aggregates": {
@@ -78,6 +78,7 @@ ALLOWED = {
     "population": set(),
     "shapes": {"sql"},
     "profiles": {
+        "arithmetic",
         "columns",
         "expressions",
         "population",

@@ -99,7 +99,8 @@ def validator() -> Any:
 def test_hostile_profiles_round_trip(
     spark: SparkSession, wanted: dict[str, dict[str, Any]], validator: Any
 ) -> None:
-    texts = commands.payloads(profiles(spark, wanted))
+    made = profiles(spark, wanted).withColumn("payload", F.to_json("user_profile"))
+    texts = commands.payloads(made)
     as_lines = texts.select(
         F.col("profile_key"),
         F.lit("UPSERT").alias("operation"),
