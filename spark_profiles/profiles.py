@@ -14,7 +14,7 @@ from spark_profiles.errors import DefinitionError, Problem
 from spark_profiles.operations import COUNTS, Aggregate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import DataType
@@ -246,7 +246,7 @@ def _literal(value: str | float) -> str:
 
 def _refuse_unwritable(definition: Definition, types: Mapping[str, DataType]) -> None:
     paths = {column: path for path, column in values.paths(definition).items()}
-    problems = _unbanded(definition, types)
+    problems = [*_unbanded(definition, types), *_unfit_defaults(definition, types)]
     problems += [
         Problem(
             f"profile.{paths[name]}",
@@ -277,3 +277,34 @@ def _unbanded(definition: Definition, types: Mapping[str, DataType]) -> list[Pro
         for path, column in columns_of.items()
         if path[: len(place)] == place and not isinstance(types[column], T.NumericType)
     ]
+
+
+def _unfit_defaults(definition: Definition, types: Mapping[str, DataType]) -> Iterator[Problem]:
+    """Defaults of another kind than the value they stand for, which engines would cast or not."""
+    columns_of = values.columns_by_path(definition)
+    for path, prop in definition.properties():
+        if prop.default is None:
+            continue
+        names = [columns_of[path]] if path in columns_of else _below(path, columns_of)
+        expected = "text" if prop.bands else _kind(types[names[0]])
+        if expected not in ("nothing", _kind_of(prop.default)):
+            found = f"{prop.default!r} instead of {types[names[0]].simpleString()}"
+            yield Problem(f"profile.{'.'.join(path)}.default", found, expected,
+                          "give a default of the kind of the value")  # fmt: skip
+
+
+def _kind(data_type: DataType) -> str:
+    """What a value of this type is in JSON."""
+    if isinstance(data_type, (T.NumericType, T.TimestampType)):
+        return "a number"
+    if isinstance(data_type, (T.StringType, T.DateType, T.TimestampNTZType)):
+        return "text"
+    if isinstance(data_type, T.BooleanType):
+        return "true or false"
+    return "nothing" if isinstance(data_type, T.NullType) else "no default: it is no plain value"
+
+
+def _kind_of(default: str | float) -> str:
+    if isinstance(default, bool):
+        return "true or false"
+    return "text" if isinstance(default, str) else "a number"
