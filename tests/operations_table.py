@@ -67,6 +67,15 @@ Eve's, whose one row has neither category nor amount; and Bob's, who has no row.
 
 What each gives over every kind of window is in [operations-by-window.md](operations-by-window.md).
 
+## Recipes
+
+`tests/test_recipes.py` executes this definition.
+
+```yaml
+{recipes}```
+
+A derived value sees the values that it names as they are before `bands` and `default`: null where there is none.
+
 ## Windows
 
 All are half-open, `[start, end)`, and never reach beyond as-of. The examples are in the wall-clock time of {time_zone},
@@ -184,6 +193,7 @@ def page() -> str:
             as_of=TABLE["as_of"],
             time_zone=TABLE["time_zone"],
             rows=rows,
+            recipes=(HERE / "recipes.yaml").read_text(encoding="utf-8"),
             operations=table(
                 [
                     "write",
