@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from spark_profiles import arithmetic, expressions, folds, histories, sheets, windows
+from spark_profiles import arithmetic, expressions, folds, histories, sheets, sql, windows
 from spark_profiles.arithmetic import MOST_DIGITS, Number
 from spark_profiles.errors import DefinitionError, Problem
 from spark_profiles.sheets import Condition, Sheet
@@ -88,7 +88,7 @@ def _over(sheet: Sheet, value: Value, *, before: bool) -> Number:
 
 
 def _is_category(aggregate: Aggregate, category: str) -> str:
-    return f"cast({aggregate.per} as string) = {arithmetic.text(category)}"
+    return f"cast({aggregate.per} as string) = {sql.literal(category)}"
 
 
 def _trend(aggregate: Aggregate, now: Number, before: Number) -> str:

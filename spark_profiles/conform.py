@@ -54,17 +54,14 @@ class Judged:
     @property
     def accepted(self) -> DataFrame:
         """The rows to be used."""
-        return self.rows.where(F.col("sp_status") == ACCEPTED)
+        return self.rows.where(f"sp_status = '{ACCEPTED}'")
 
     @property
     def refused(self) -> DataFrame:
         """The refused rows: source, key, reasons (sorted) and the row as it came, as JSON."""
-        return self.examined.where(F.col("sp_status") == REFUSED).select(
-            F.lit(self.name).alias("source"),
-            F.col("sp_key").alias("key"),
-            F.col("sp_reasons").alias("reasons"),
-            _as_json(),
-        )
+        told = (f"'{self.name}' as source", "sp_key as key", "sp_reasons as reasons")
+        refused = self.examined.where(f"sp_status = '{REFUSED}'")
+        return refused.select(*map(F.expr, told), _as_json())
 
     @property
     def own(self) -> DataFrame:
@@ -73,7 +70,7 @@ class Judged:
             return self.accepted
         rank = _rank(["sp_key"], _newest_first(self.ordered, self.source))
         ranked = self.accepted.withColumn("sp_rank", rank)
-        return ranked.where(F.col("sp_rank") == 1).drop("sp_rank")
+        return ranked.where("sp_rank = 1").drop("sp_rank")
 
 
 def judged(
@@ -98,9 +95,11 @@ def judged(
         time_zone: of dates and wall-clock times.
     """
     looked_at = _with_reasons(raw, source, types, time_zone)
-    late = F.coalesce(F.col("sp_at") >= columns.at(as_of), F.lit(False))
-    status = F.when(F.size("sp_reasons") > 0, REFUSED).when(late, AFTER).otherwise(ACCEPTED)
-    examined = looked_at.withColumn("sp_status", status)
+    status = (
+        f"case when size(sp_reasons) > 0 then '{REFUSED}'"
+        f" when sp_at >= {columns.instant_sql(as_of)} then '{AFTER}' else '{ACCEPTED}' end"
+    )
+    examined = looked_at.withColumn("sp_status", F.expr(status))
     by = _unique_by(source, is_spine=is_spine)
     ordered = tuple(f.name for f in raw.schema.fields if _is_orderable(f.dataType))
     rows = examined if by is None else _without_duplicates(examined, ordered, source, by)
@@ -178,10 +177,10 @@ def warnings(sources: Sequence[Judged]) -> DataFrame | None:
 def _tallies(source: Judged) -> DataFrame:
     """How many rows of each verdict every key has."""
     statuses = (ACCEPTED, REFUSED, DUPLICATE, AFTER)
-    tallies = [F.expr(f"count(case when sp_status = '{s}' then 1 end) as {s}") for s in statuses]
-    newest = F.max(F.when(F.col("sp_status") == ACCEPTED, F.col("sp_at"))).alias("newest")
-    by_key = source.rows.groupBy("sp_key").agg(F.count("*").alias("n"), newest, *tallies)
-    return by_key.withColumn("source", F.lit(source.name))
+    tallies = [f"count(case when sp_status = '{s}' then 1 end) as {s}" for s in statuses]
+    newest = f"max(case when sp_status = '{ACCEPTED}' then sp_at end) as newest"
+    asked = map(F.expr, ("count(*) as n", newest, *tallies))
+    return source.rows.groupBy("sp_key").agg(*asked).selectExpr("*", f"'{source.name}' as source")
 
 
 def _nothing(sources: Sequence[Judged], users: DataFrame) -> DataFrame:
@@ -213,55 +212,55 @@ def _with_reasons(
     raw: DataFrame, source: Source, types: Mapping[str, DataType], time_zone: str
 ) -> DataFrame:
     """The raw row with types applied, sp_key, sp_at, sp_warnings and all reasons against it."""
-    typed = {c: F.expr(f"try_cast({sql.quoted(c)} as {to})") for c, to in source.types.items()}
+    typed = {c: f"try_cast({sql.quoted(c)} as {to})" for c, to in source.types.items()}
     broken = [
-        F.when(
-            F.col(sql.quoted(c)).isNotNull() & value.isNull(), F.lit(f"{c}_not_{source.types[c]}")
-        )
+        f"case when {sql.quoted(c)} is not null and {value} is null"
+        f" then {sql.literal(f'{c}_not_{source.types[c]}')} end"
         for c, value in typed.items()
     ]
-    key = F.expr(source.key)
-    key_text = F.expr(keys.text(f"({source.key}\n)", types[source.key]))
-    is_number = not isinstance(types[source.key], T.StringType)
-    missing = F.lit("key_missing")
-    reason = F.when(key.isNull(), missing).otherwise("key_not_whole") if is_number else missing
-    broken.append(F.when(key_text.isNull(), reason))
+    key = f"({source.key}\n)"
+    key_text = keys.text(key, types[source.key])
+    reason = "'key_missing'"
+    if not isinstance(types[source.key], T.StringType):
+        reason = f"case when {key} is null then 'key_missing' else 'key_not_whole' end"
+    broken.append(f"case when {key_text} is null then {reason} end")
+    if source.row_id:
+        unknown = " and ".join(f"{sql.quoted(c)} is null" for c in source.row_id)
+        broken.append(f"case when {unknown} then 'row_id_missing' end")
     when = F.lit(None).cast("timestamp")
     if source.time:
         when = columns.instant(source.time, types[source.time], time_zone)
-        broken.append(F.when(when.isNull(), F.lit("time_missing_or_unreadable")))
-    if source.row_id:
-        known = F.coalesce(*[F.when(F.col(sql.quoted(c)).isNotNull(), True) for c in source.row_id])
-        broken.append(F.when(known.isNull(), F.lit("row_id_missing")))
     facts = {
         # The row as it came, for those who mend it; pruned from every plan that does not ask.
-        "sp_raw": F.expr(f"struct({', '.join(map(sql.quoted, raw.columns))})"),
+        "sp_raw": f"struct({', '.join(map(sql.quoted, raw.columns))})",
         "sp_key": key_text,
-        "sp_at": when,
-        "sp_broken": F.array(*broken),
+        "sp_broken": f"array({', '.join(broken)})",
     }
-    rows = raw.select("*", *[column.alias(name) for name, column in facts.items()])
-    rows = rows.withColumns(typed) if typed else rows
+    told = [F.expr(f"{text} as {name}") for name, text in facts.items()]
+    rows = raw.select("*", *told, when.alias("sp_at"))
+    rows = rows.withColumns({c: F.expr(text) for c, text in typed.items()}) if typed else rows
     refusing, warning = (_broken_rules(source, severity) for severity in ("refuse", "warn"))
-    found = F.concat(F.col("sp_broken"), refusing) if refusing is not None else F.col("sp_broken")
-    judgement = {"sp_reasons": _named(found)}
-    if warning is not None:
-        judgement["sp_warnings"] = _named(warning)
+    if source.time:
+        refusing.append("case when sp_at is null then 'time_missing_or_unreadable' end")
+    judgement = {"sp_reasons": _named(["sp_broken", *(f"array({text})" for text in refusing)])}
+    if warning:
+        judgement["sp_warnings"] = _named([f"array({text})" for text in warning])
     return rows.withColumns(judgement).drop("sp_broken")
 
 
-def _broken_rules(source: Source, severity: str) -> Column | None:
-    """The names of the rules that the row breaks, nulls between; None: there are no such rules."""
-    broken = [
-        F.when(~F.coalesce(F.expr(rule.condition), F.lit(False)), F.lit(name))
+def _broken_rules(source: Source, severity: str) -> list[str]:
+    """SQL for each rule of this severity: its name if the row breaks it, else null."""
+    return [
+        f"case when not coalesce(({rule.condition}\n), false) then '{name}' end"
         for name, rule in source.rules.items()
         if rule.severity == severity
     ]
-    return F.array(*broken) if broken else None
 
 
-def _named(broken: Column) -> Column:
-    return F.sort_array(F.filter(broken, lambda reason: reason.isNotNull()))
+def _named(arrays: Sequence[str]) -> Column:
+    """The names in these arrays, sorted, without the nulls between."""
+    found = f"concat({', '.join(arrays)})"
+    return F.expr(f"sort_array(filter({found}, reason -> reason is not null))")
 
 
 def _unique_by(source: Source, *, is_spine: bool) -> tuple[str, ...] | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from spark_profiles import arithmetic, columns, expressions, population, shapes, values
+from spark_profiles import columns, expressions, population, shapes, sql, values
 from spark_profiles.definition import Definition, Derived, Section
 from spark_profiles.errors import DefinitionError, Problem
 from spark_profiles.operations import COUNTS, Aggregate
@@ -230,7 +230,7 @@ def _leaf(value: str, prop: Property, data_type: DataType) -> str:
 def _band(value: str, bands: Mapping[str, Decimal]) -> str:
     """The name of the last band whose lower bound the value reaches; below the first, null."""
     reached = " ".join(
-        f"when {value} >= cast('{bound:f}' as decimal(38,9)) then {arithmetic.text(band)}"
+        f"when {value} >= cast('{bound:f}' as decimal(38,9)) then {sql.literal(band)}"
         for band, bound in reversed(list(bands.items()))
     )
     return f"case {reached} end"
@@ -239,7 +239,7 @@ def _band(value: str, bands: Mapping[str, Decimal]) -> str:
 def _literal(value: str | float) -> str:
     """The SQL literal of a default."""
     if isinstance(value, str):
-        return arithmetic.text(value)
+        return sql.literal(value)
     # A number that is not whole is a decimal: beside a double, decimals would not stay exact.
     return f"{Decimal(repr(value)):f}BD" if isinstance(value, float) else str(value).lower()
 

@@ -107,7 +107,7 @@ class Sheet:
         """The column with the number of the day, week or month (since 1970) of the row."""
         if unit == "hours":
             return self._operand("micros", "unix_micros(sp_at)")
-        local = f"from_utc_timestamp(sp_at, {arithmetic.text(self.days.time_zone)})"
+        local = f"from_utc_timestamp(sp_at, {sql.literal(self.days.time_zone)})"
         day = f"unix_date(to_date({local}))"
         shift = _EPOCH_WEEKDAY - self.days.first_weekday
         number = {

@@ -132,6 +132,11 @@ def quoted(name: str) -> str:
     return "`" + name.replace("`", "``") + "`"
 
 
+def literal(text: str) -> str:
+    """The SQL literal of a text."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
 def replaced(text: str, names: Mapping[str, str]) -> str:
     """`text` with each of the dotted names replaced, outside of its strings."""
     return _named(names, text).sub(lambda match: names.get(match[0], match[0]), text)
