@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyspark.sql import functions as F
-
-from spark_profiles import arithmetic, expressions, folds, histories, sheets, windows
+from spark_profiles import arithmetic, expressions, folds, histories, sheets, sql, windows
 from spark_profiles.arithmetic import MOST_DIGITS, Number
 from spark_profiles.errors import DefinitionError, Problem
 from spark_profiles.sheets import Condition, Sheet
@@ -52,13 +50,13 @@ def compute(
     """
     sheet = Sheet(source, _types(rows, values), as_of, days)
     found = [(value.column, _value(sheet, value)) for value in values]
-    operands = rows.select(*sheet.columns())
+    operands = rows.selectExpr(*sheet.columns())
     if not is_laid_out:
         # With few rows a user and partition, adding up before the exchange only costs; after it,
         # sorted rows are aggregated as they stream, without a hash table.
         operands = operands.repartition("sp_key").sortWithinPartitions("sp_key")
     totals = operands.groupBy("sp_key").agg(*sheet.aggregates())
-    return totals.select("sp_key", *[F.expr(sql).alias(column) for column, sql in found])
+    return totals.selectExpr("sp_key", *[f"{text} as {column}" for column, text in found])
 
 
 def _value(sheet: Sheet, value: Value) -> str:
@@ -90,7 +88,7 @@ def _over(sheet: Sheet, value: Value, *, before: bool) -> Number:
 
 
 def _is_category(aggregate: Aggregate, category: str) -> str:
-    return f"cast({aggregate.per} as string) = {arithmetic.text(category)}"
+    return f"cast({aggregate.per} as string) = {sql.literal(category)}"
 
 
 def _trend(aggregate: Aggregate, now: Number, before: Number) -> str:

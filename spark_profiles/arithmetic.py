@@ -133,11 +133,6 @@ def gaps(array: str) -> str:
     )
 
 
-def text(value: str) -> str:
-    """The SQL literal of a text."""
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
 def _whole(sql: str, scale: int) -> str:
     return f"cast(abs({sql}) * {power(scale)} as decimal(38,0))"
 

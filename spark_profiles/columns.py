@@ -1,4 +1,4 @@
-"""Column -> Column: instants, and the one form in which a value may be written."""
+"""Instants, and the one form in which a value may be written: as columns and as SQL text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from spark_profiles import sql
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyspark.sql import Column
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -63,13 +67,13 @@ def is_instant(data_type: T.DataType) -> bool:
     return isinstance(data_type, (T.TimestampType, T.IntegralType))
 
 
-def epoch_millis(value: Column, data_type: T.DataType) -> Column:
+def epoch_millis(value: str, data_type: T.DataType) -> str:
     """An instant, or what is so already, as epoch milliseconds."""
     is_time = isinstance(data_type, T.TimestampType)
-    return F.unix_millis(value) if is_time else value.cast("bigint")
+    return f"unix_millis({value})" if is_time else f"cast({value} as bigint)"
 
 
-def exact(value: Column, data_type: T.DataType, scale: int | None) -> Column:
+def exact(value: str, data_type: T.DataType, scale: int | None) -> str:
     """A number as a decimal, so that its sum depends neither on order nor on partitions.
 
     A double is rounded half up; one with more than 28 digits in all is null, like NaN.
@@ -77,14 +81,16 @@ def exact(value: Column, data_type: T.DataType, scale: int | None) -> Column:
     if isinstance(data_type, T.DecimalType):
         return value
     if isinstance(data_type, T.IntegralType):
-        return value.cast("decimal(19,0)")
+        return f"cast({value} as decimal(19,0))"
     digits = exact_scale(data_type, scale)
     if not isinstance(data_type, (T.DoubleType, T.FloatType)):
-        return value.cast(f"decimal(28,{digits})")
+        return f"cast({value} as decimal(28,{digits}))"
     # A float is read as the decimal it is written as, not as the double nearest to it.
-    number = value.cast("string").cast("double") if isinstance(data_type, T.FloatType) else value
-    is_fit = ~F.isnan(number) & (F.abs(number) < 10.0 ** (28 - digits))
-    return F.when(is_fit, number.cast(f"decimal(28,{digits})"))
+    number = value
+    if isinstance(data_type, T.FloatType):
+        number = f"cast(cast({value} as string) as double)"
+    is_fit = f"not isnan({number}) and abs({number}) < 1e{28 - digits}D"
+    return f"case when {is_fit} then cast({number} as decimal(28,{digits})) end"
 
 
 def exact_scale(data_type: T.DataType, scale: int | None) -> int:
@@ -96,14 +102,15 @@ def exact_scale(data_type: T.DataType, scale: int | None) -> int:
     return DEFAULT_SCALE if scale is None else scale
 
 
-def finite(value: Column, data_type: T.DataType) -> Column:
+def finite(value: str, data_type: T.DataType) -> str:
     """The value, where it is no NaN and no infinity; these are null."""
     if not isinstance(data_type, (T.DoubleType, T.FloatType)):
         return value
-    return F.when(~F.isnan(value) & (F.abs(value) < float("inf")), value)
+    is_finite = f"not isnan({value}) and abs({value}) < cast('Infinity' as double)"
+    return f"case when {is_finite} then {value} end"
 
 
-def written(value: Column, data_type: T.DataType, scale: int | None) -> Column:
+def written(value: str, data_type: T.DataType, scale: int | None) -> str:
     """The value in the one form in which it may leave: same bytes from every Spark version.
 
     Doubles are rounded to `scale` and become decimals (NaN and infinity: null), decimals are
@@ -112,43 +119,40 @@ def written(value: Column, data_type: T.DataType, scale: int | None) -> Column:
     if isinstance(data_type, (T.DoubleType, T.FloatType)):
         return exact(value, data_type, scale)
     if isinstance(data_type, T.DecimalType) and scale is not None and scale < data_type.scale:
-        return F.round(value, scale)
+        return f"round({value}, {scale})"
     if isinstance(data_type, T.TimestampType):
-        return F.unix_millis(value)
+        return f"unix_millis({value})"
     if isinstance(data_type, (T.DateType, T.TimestampNTZType)):
-        return value.cast("string")
+        return f"cast({value} as string)"
+    return _inside(value, data_type, lambda inner, to: written(inner, to, scale))
+
+
+def _inside(value: str, data_type: T.DataType, change: Callable[[str, T.DataType], str]) -> str:
+    """An array or struct with each value in it changed; anything else as it is."""
     if isinstance(data_type, T.ArrayType):
-        element = data_type.elementType
-        return F.transform(value, lambda item: written(item, element, scale))
+        item = f"item{value.count('item')}"  # lambdas within lambdas need names of their own
+        return f"transform({value}, {item} -> {change(item, data_type.elementType)})"
     if isinstance(data_type, T.StructType):
         members = [
-            written(value[field.name], field.dataType, scale).alias(field.name)
+            f"{change(f'{value}.{sql.quoted(field.name)}', field.dataType)}"
+            f" as {sql.quoted(field.name)}"
             for field in data_type.fields
         ]
-        return F.when(value.isNotNull(), F.struct(*members))
+        return f"case when {value} is not null then struct({', '.join(members)}) end"
     return value
 
 
 _MARK = "\ue000"  # of the private use area: no text of people has it
 
 
-def marked(value: Column, data_type: T.DataType) -> Column:
+def marked(value: str, data_type: T.DataType) -> str:
     """The value with each decimal as marked text, which `unmarked` makes a number again in JSON.
 
     For an engine whose JSON has other decimals: Sail 0.7.2 leaves out the sign of -0.37.
     """
     if isinstance(data_type, T.DecimalType):
-        return F.concat(F.lit(_MARK), value.cast("string"), F.lit(_MARK))
-    if isinstance(data_type, T.ArrayType):
-        element = data_type.elementType
-        return F.transform(value, lambda item: marked(item, element))
-    if isinstance(data_type, T.StructType):
-        members = [
-            marked(value[field.name], field.dataType).alias(field.name)
-            for field in data_type.fields
-        ]
-        return F.when(value.isNotNull(), F.struct(*members))
-    return value
+        return f"concat('{_MARK}', cast({value} as string), '{_MARK}')"
+    return _inside(value, data_type, marked)
 
 
 def has_decimals(data_type: T.DataType) -> bool:

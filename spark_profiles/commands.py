@@ -18,21 +18,18 @@ def payloads(profiles: DataFrame) -> DataFrame:
     """Profiles as they would be delivered; one row is a user.
 
     Args:
-        profiles: sp_key, sp_refusal, identifier (struct), user_profile (struct); payload where the
-            text is more than the struct can say (it writes nulls).
+        profiles: sp_key, sp_refusal, identifier (struct) and payload, the profile as JSON text.
 
     Returns:
         profile_key, is_unusable (whether the user was refused: then all that follows is null),
-        identifier and payload as JSON text, payload_hash (SHA-256 of the payload).
+        identifier as JSON text, payload, payload_hash (SHA-256 of the payload).
     """
-    has_text = "payload" in profiles.columns
     is_usable = F.col("sp_refusal").isNull()
-    payload = F.col("payload") if has_text else F.to_json("user_profile")
     texts = profiles.select(
         F.col("sp_key").alias("profile_key"),
         (~is_usable).alias("is_unusable"),
         F.when(is_usable, F.to_json("identifier")).alias("identifier"),
-        F.when(is_usable, payload).alias("payload"),
+        F.when(is_usable, F.col("payload")).alias("payload"),
     )
     return texts.withColumn("payload_hash", F.sha2("payload", 256))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pyspark.sql import Window
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
@@ -56,17 +55,14 @@ class Judged:
     @property
     def accepted(self) -> DataFrame:
         """The rows to be used."""
-        return self.rows.where(F.col("sp_status") == ACCEPTED)
+        return self.rows.where(f"sp_status = '{ACCEPTED}'")
 
     @property
     def refused(self) -> DataFrame:
         """The refused rows: source, key, reasons (sorted) and the row as it came, as JSON."""
-        return self.examined.where(F.col("sp_status") == REFUSED).select(
-            F.lit(self.name).alias("source"),
-            F.col("sp_key").alias("key"),
-            F.col("sp_reasons").alias("reasons"),
-            _as_json(),
-        )
+        told = (f"'{self.name}' as source", "sp_key as key", "sp_reasons as reasons")
+        refused = self.examined.where(f"sp_status = '{REFUSED}'")
+        return refused.select(*map(F.expr, told), _as_json())
 
     @property
     def own(self) -> DataFrame:
@@ -81,14 +77,12 @@ class Judged:
         were excluded is not there.
         """
         standing = _standing(self.source)
-        rows = self.rows.where(F.col("sp_key").isNotNull() & (standing != _ABSENT))
+        rows = self.rows.where(f"sp_key is not null and {standing} != {_ABSENT}")
         if self.source.row_id:
-            newest = _newest_first(self.ordered, self.source)
-            window = Window.partitionBy("sp_key").orderBy(standing, *newest)
-            rows = rows.where(F.col("sp_status") != DUPLICATE)
-            rows = rows.withColumn("sp_rank", F.row_number().over(window))
-        first = rows.where(F.col("sp_rank") == 1) if self.is_laid_out else rows
-        return first.withColumn("sp_is_used", F.col("sp_status") == ACCEPTED)
+            rank = _rank(["sp_key"], [standing, *_newest_first(self.ordered, self.source)])
+            rows = rows.where(f"sp_status != '{DUPLICATE}'").withColumn("sp_rank", rank)
+        first = rows.where("sp_rank = 1") if self.is_laid_out else rows
+        return first.withColumn("sp_is_used", F.expr(f"sp_status = '{ACCEPTED}'"))
 
 
 def judged(
@@ -113,9 +107,11 @@ def judged(
         time_zone: of dates and wall-clock times.
     """
     looked_at = _with_reasons(raw, source, types, time_zone)
-    late = F.coalesce(F.col("sp_at") >= columns.at(as_of), F.lit(False))
-    status = F.when(F.size("sp_reasons") > 0, REFUSED).when(late, AFTER).otherwise(ACCEPTED)
-    examined = looked_at.withColumn("sp_status", status)
+    status = (
+        f"case when size(sp_reasons) > 0 then '{REFUSED}'"
+        f" when sp_at >= {columns.instant_sql(as_of)} then '{AFTER}' else '{ACCEPTED}' end"
+    )
+    examined = looked_at.withColumn("sp_status", F.expr(status))
     by = _unique_by(source, is_spine=is_spine)
     ordered = tuple(f.name for f in raw.schema.fields if _is_orderable(f.dataType))
     rows = examined if by is None else _without_duplicates(examined, ordered, source, by)
@@ -193,10 +189,10 @@ def warnings(sources: Sequence[Judged]) -> DataFrame | None:
 def _tallies(source: Judged) -> DataFrame:
     """How many rows of each verdict every key has."""
     statuses = (ACCEPTED, REFUSED, DUPLICATE, AFTER)
-    tallies = [F.expr(f"count(case when sp_status = '{s}' then 1 end) as {s}") for s in statuses]
-    newest = F.max(F.when(F.col("sp_status") == ACCEPTED, F.col("sp_at"))).alias("newest")
-    by_key = source.rows.groupBy("sp_key").agg(F.count("*").alias("n"), newest, *tallies)
-    return by_key.withColumn("source", F.lit(source.name))
+    tallies = [f"count(case when sp_status = '{s}' then 1 end) as {s}" for s in statuses]
+    newest = f"max(case when sp_status = '{ACCEPTED}' then sp_at end) as newest"
+    asked = map(F.expr, ("count(*) as n", newest, *tallies))
+    return source.rows.groupBy("sp_key").agg(*asked).selectExpr("*", f"'{source.name}' as source")
 
 
 def _nothing(sources: Sequence[Judged], users: DataFrame) -> DataFrame:
@@ -228,74 +224,74 @@ def _with_reasons(
     raw: DataFrame, source: Source, types: Mapping[str, DataType], time_zone: str
 ) -> DataFrame:
     """The raw row with types applied, sp_key, sp_at, sp_warnings and all reasons against it."""
-    typed = {c: F.expr(f"try_cast({sql.quoted(c)} as {to})") for c, to in source.types.items()}
+    typed = {c: f"try_cast({sql.quoted(c)} as {to})" for c, to in source.types.items()}
     broken = [
-        F.when(
-            F.col(sql.quoted(c)).isNotNull() & value.isNull(), F.lit(f"{c}_not_{source.types[c]}")
-        )
+        f"case when {sql.quoted(c)} is not null and {value} is null"
+        f" then {sql.literal(f'{c}_not_{source.types[c]}')} end"
         for c, value in typed.items()
     ]
-    key = F.expr(source.key)
+    key = f"({source.key}\n)"
     key_text = keys.text(key, types[source.key])
-    is_number = not isinstance(types[source.key], T.StringType)
-    missing = F.lit("key_missing")
-    reason = F.when(key.isNull(), missing).otherwise("key_not_whole") if is_number else missing
-    broken.append(F.when(key_text.isNull(), reason))
+    reason = "'key_missing'"
+    if not isinstance(types[source.key], T.StringType):
+        reason = f"case when {key} is null then 'key_missing' else 'key_not_whole' end"
+    broken.append(f"case when {key_text} is null then {reason} end")
+    if source.row_id:
+        unknown = " and ".join(f"{sql.quoted(c)} is null" for c in source.row_id)
+        broken.append(f"case when {unknown} then 'row_id_missing' end")
     when = F.lit(None).cast("timestamp")
     if source.time:
         when = columns.instant(source.time, types[source.time], time_zone)
-        broken.append(F.when(when.isNull(), F.lit("time_missing_or_unreadable")))
-    if source.row_id:
-        known = F.coalesce(*[F.when(F.col(sql.quoted(c)).isNotNull(), True) for c in source.row_id])
-        broken.append(F.when(known.isNull(), F.lit("row_id_missing")))
     facts = {
         # The row as it came, for those who mend it; pruned from every plan that does not ask.
-        "sp_raw": F.struct(*[F.col(sql.quoted(column)) for column in raw.columns]),
+        "sp_raw": f"struct({', '.join(map(sql.quoted, raw.columns))})",
         "sp_key": key_text,
-        "sp_at": when,
-        "sp_broken": F.array(*broken),
+        "sp_broken": f"array({', '.join(broken)})",
     }
-    rows = raw.select("*", *[column.alias(name) for name, column in facts.items()])
-    rows = rows.withColumns(typed) if typed else rows
+    told = [F.expr(f"{text} as {name}") for name, text in facts.items()]
+    rows = raw.select("*", *told, when.alias("sp_at"))
+    rows = rows.withColumns({c: F.expr(text) for c, text in typed.items()}) if typed else rows
     refusing, warning = (_broken_rules(source, refuses=refuses) for refuses in (True, False))
-    found = F.concat(F.col("sp_broken"), refusing) if refusing is not None else F.col("sp_broken")
-    judgement = {"sp_reasons": _named(found)}
-    if warning is not None:
-        judgement["sp_warnings"] = _named(warning)
+    if source.time:
+        refusing.append("case when sp_at is null then 'time_missing_or_unreadable' end")
+    judgement = {"sp_reasons": _named(["sp_broken", *(f"array({text})" for text in refusing)])}
+    if warning:
+        judgement["sp_warnings"] = _named([f"array({text})" for text in warning])
     return rows.withColumns(judgement).drop("sp_broken")
 
 
 _USED, _PRESENT, _ABSENT = 0, 1, 2
 
 
-def _standing(source: Source) -> Column:
+def _standing(source: Source) -> str:
     """Whether the row may be used; if not, whether it still shows that its user is there.
 
     A row that is refused or late is no sign that the user left. One that is not meant says nothing.
     """
-    reasons = F.col("sp_reasons")
-    excluding = [name for name, rule in source.rules.items() if rule.severity == "exclude"]
-    is_there = F.lit(True)
+    excluding = [f"'{name}'" for name, rule in source.rules.items() if rule.severity == "exclude"]
+    is_there = "true"
     if excluding:
-        only_excluded = ~F.exists(reasons, lambda reason: ~reason.isin(*excluding))
-        is_there = (F.size(reasons) == 0) | ~only_excluded
-    return F.when(F.col("sp_status") == ACCEPTED, _USED).otherwise(
-        F.when(is_there, _PRESENT).otherwise(_ABSENT)
+        other = f"exists(sp_reasons, reason -> reason not in ({', '.join(excluding)}))"
+        is_there = f"size(sp_reasons) = 0 or {other}"
+    return (
+        f"case when sp_status = '{ACCEPTED}' then {_USED}"
+        f" when {is_there} then {_PRESENT} else {_ABSENT} end"
     )
 
 
-def _broken_rules(source: Source, *, refuses: bool) -> Column | None:
-    """The names of the rules that the row breaks, nulls between; None: there are no such rules."""
-    broken = [
-        F.when(~F.coalesce(F.expr(rule.condition), F.lit(False)), F.lit(name))
+def _broken_rules(source: Source, *, refuses: bool) -> list[str]:
+    """SQL for each rule that refuses, or only warns: its name if the row breaks it, else null."""
+    return [
+        f"case when not coalesce(({rule.condition}\n), false) then '{name}' end"
         for name, rule in source.rules.items()
         if rule.refuses == refuses
     ]
-    return F.array(*broken) if broken else None
 
 
-def _named(broken: Column) -> Column:
-    return F.sort_array(F.filter(broken, lambda reason: reason.isNotNull()))
+def _named(arrays: Sequence[str]) -> Column:
+    """The names in these arrays, sorted, without the nulls between."""
+    found = f"concat({', '.join(arrays)})"
+    return F.expr(f"sort_array(filter({found}, reason -> reason is not null))")
 
 
 def _unique_by(source: Source, *, is_spine: bool) -> tuple[str, ...] | None:
@@ -310,33 +306,40 @@ def _without_duplicates(
 ) -> DataFrame:
     laid_out = rows.repartition(F.col("sp_key"))
     # Refused and late rows come after all others, so they never win over a good one.
-    window = Window.partitionBy("sp_key", *[sql.quoted(c) for c in by])
-    rank = F.row_number().over(window.orderBy(_standing(source), *_total_order(ordered, source)))
-    is_duplicate = (F.col("sp_status") == ACCEPTED) & (F.col("sp_rank") > 1)
-    return laid_out.withColumn("sp_rank", rank).withColumn(
-        "sp_status", F.when(is_duplicate, DUPLICATE).otherwise(F.col("sp_status"))
+    order = [_standing(source), *_total_order(ordered, source)]
+    status = (
+        f"case when sp_status = '{ACCEPTED}' and sp_rank > 1 then '{DUPLICATE}' else sp_status end"
+    )
+    same = ["sp_key", *map(sql.quoted, by)]
+    return laid_out.withColumn("sp_rank", _rank(same, order)).withColumn(
+        "sp_status", F.expr(status)
     )
 
 
-def _total_order(ordered: Sequence[str], source: Source) -> list[Column]:
+def _rank(by: Sequence[str], order: Sequence[str]) -> Column:
+    window = f"partition by {', '.join(by)} order by {', '.join(order)}"
+    return F.expr(f"row_number() over ({window})")
+
+
+def _total_order(ordered: Sequence[str], source: Source) -> list[str]:
     """The declared order, then time, then every other column: ties are identical rows."""
     declared = [
-        F.col(sql.quoted(c)).desc_nulls_last() if falling else F.col(sql.quoted(c)).asc_nulls_last()
-        for c, falling in source.orders
+        f"{sql.quoted(column)} {'desc' if is_falling else 'asc'} nulls last"
+        for column, is_falling in source.orders
     ]
     named = {column.lower() for column, _ in source.orders}
     rest = [column for column in ordered if column.lower() not in named]
     return [*declared, *_newest_first(rest, source)]
 
 
-def _newest_first(ordered: Sequence[str], source: Source) -> list[Column]:
+def _newest_first(ordered: Sequence[str], source: Source) -> list[str]:
     """Time, then row_id, then every other column."""
     first = [column.lower() for column in source.row_id]
     rest = sorted(
         ordered,
         key=lambda name: first.index(name.lower()) if name.lower() in first else len(first),
     )
-    return [F.col(name).desc_nulls_last() for name in ("sp_at", *map(sql.quoted, rest))]
+    return [f"{name} desc nulls last" for name in ("sp_at", *map(sql.quoted, rest))]
 
 
 def _is_orderable(data_type: DataType) -> bool:

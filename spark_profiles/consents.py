@@ -15,9 +15,10 @@ from spark_profiles.definition import CONSENTS, Derived
 from spark_profiles.errors import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from pyspark.sql import Column, DataFrame
+    from pyspark.sql.types import DataType
 
     from spark_profiles.definition import Definition
 
@@ -65,11 +66,8 @@ def gated_columns(definition: Definition) -> dict[str, str]:
     }
 
 
-def no_conditions(definition: Definition, users: DataFrame) -> Iterator[Problem]:
-    """Consents, of users who have the columns of them, that are no yes and no."""
-    if not definition.consents:
-        return
-    types = {field.name: field.dataType for field in users.schema.fields}
+def no_conditions(definition: Definition, types: Mapping[str, DataType]) -> Iterator[Problem]:
+    """Consents that are no yes and no, by the types of their columns."""
     for purpose, column in columns(definition).items():
         if not isinstance(types[column], T.BooleanType):
             found = f"a value of type {types[column].simpleString()}"

@@ -5,6 +5,7 @@ Names that refer to each other, names that clash, expressions that may not stand
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -87,7 +88,7 @@ def _sources(definition: Definition, known: set[str]) -> Iterator[Problem]:
     for number, name in enumerate(definition.spine):
         place = "users" if isinstance(definition.users, str) else f"users.{number}"
         if name in definition.spine[:number]:
-            yield Problem(place, f"{name} is named twice", "each source once")
+            yield Problem(place, f"{name} is named twice", "each source once", "take one out")
         elif name not in known:
             yield _unknown(place, name, known)
     for place, name, _ in own_places(definition):
@@ -128,7 +129,9 @@ def _names(section: Section, path: tuple[str, ...]) -> Iterator[Problem]:
     for name, node in section.items():
         if isinstance(node, dict):
             if not node:
-                yield Problem(".".join((*path, name)), "an empty section", "properties")
+                yield Problem(
+                    ".".join((*path, name)), "an empty section", "properties", "take it out"
+                )
             yield from _names(node, (*path, name))
 
 
@@ -138,35 +141,62 @@ def _clashes(names: Iterable[str], path: tuple[str, ...]) -> Iterator[Problem]:
         place = ".".join((*path, name))
         if name in SYSTEM_NAMES:
             yield Problem(
-                place, f"{name} is set by the platform or by profile_keys", "another name"
+                place,
+                f"{name} is set by the platform or by profile_keys",
+                "another name",
+                f"write {name.strip('$')}",
             )
         elif name.startswith("$"):
-            yield Problem(place, f"{name!r} begins with $, as the platform's own", "another name")
-        elif not name.strip() or name != name.strip():
-            yield Problem(place, f"the name {name!r} begins or ends blank", "a name without blanks")
-        elif "." in name or "`" in name:
-            remedy = "a part of a profile is a section: {a: {b: …}}" if "." in name else ""
-            yield Problem(place, f"{name!r} has a point or `", "a name without . and `", remedy)
-        elif name.casefold() in seen:
-            former = seen[name.casefold()]
             yield Problem(
                 place,
-                f"{former} and {name} differ only in case",
+                f"{name!r} begins with $, as the platform's own",
+                "another name",
+                "leave out the $",
+            )
+        elif not name.strip() or name != name.strip():
+            yield Problem(
+                place,
+                f"the name {name!r} begins or ends blank",
+                "a name without blanks",
+                "take the blanks out",
+            )
+        elif "." in name or "`" in name:
+            remedy = "a part of a profile is a section: {a: {b: …}}" if "." in name else "rename it"
+            yield Problem(place, f"{name!r} has a point or `", "a name without . and `", remedy)
+        elif (former := seen.get(_folded(name))) is not None:
+            yield Problem(
+                place,
+                _likeness(former, name),
                 "names that differ",
                 "rename one: tables and readers do not tell them apart",
             )
-        seen.setdefault(name.casefold(), name)
+        seen.setdefault(_folded(name), name)
+
+
+def _likeness(former: str, name: str) -> str:
+    if former == name:
+        return f"{name} is named twice"
+    is_case = former.casefold() == name.casefold()
+    return f"{former} and {name} differ only in {'case' if is_case else 'how accents are encoded'}"
+
+
+def _folded(name: str) -> str:
+    """The name without what readers do not tell apart: case, and how accents are encoded."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _fields(definition: Definition) -> Iterator[Problem]:
-    """Names of the members of records, and windows named twice."""
+    """Names of the members of records and objects, and windows named twice."""
     for path, prop in definition.properties():
         if isinstance(prop, Aggregate):
             yield from _clashes(prop.fields, (values.place(path), "fields"))
+            yield from _clashes(prop.categories, (values.place(path), "categories"))
             twice = sorted({name for name in prop.windows if prop.windows.count(name) > 1})
             if twice:
                 found = f"{', '.join(twice)} more than once"
-                yield Problem(f"{values.place(path)}.windows", found, "each window once")
+                yield Problem(
+                    f"{values.place(path)}.windows", found, "each window once", "take one out"
+                )
 
 
 def _times(definition: Definition) -> Iterator[Problem]:
@@ -190,10 +220,13 @@ def _times(definition: Definition) -> Iterator[Problem]:
 
 
 def _expressions(definition: Definition) -> Iterator[Problem]:
+    judged: dict[tuple[str, Over], list[sql.Fault]] = {}  # hundreds of values share a condition
     for place, text, over in expressions(definition):
         if over is Over.VALUES:
             continue
-        for fault in sql.faults(text, aggregate=over is Over.ROWS):
+        if (text, over) not in judged:
+            judged[text, over] = sql.faults(text, aggregate=over is Over.ROWS)
+        for fault in judged[text, over]:
             where = ".".join(map(str, place))
             yield Problem(where, f"`{text}`: {fault.found}", f"Spark SQL over {over.value}",
                           fault.remedy)  # fmt: skip

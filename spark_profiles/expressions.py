@@ -56,7 +56,9 @@ def checked(
                 # Spark's own message has the whole plan behind its first line.
                 reason = str(error).strip().splitlines()[0].split(" SQLSTATE")[0]
                 found = f"`{text}`: {reason}"
-                problems.append(Problem(place, found, "an expression that Spark can compute"))
+                problems.append(
+                    Problem(place, found, "an expression that Spark can compute", "mend it")
+                )
     return types, problems
 
 

@@ -100,7 +100,8 @@ def _raw(
         known[source.time] = to
         if not isinstance(to, (T.StringType, T.DateType, T.TimestampType, T.TimestampNTZType)):
             found = f"{source.time} is a {to.simpleString()}"
-            problems.append(Problem(f"{place}.time", found, "a timestamp, a date or text"))
+            remedy = f"cast it in a view: cast({source.time} as timestamp)"
+            problems.append(Problem(f"{place}.time", found, "a timestamp, a date or text", remedy))
     return known, problems
 
 
@@ -161,7 +162,12 @@ def _no_conditions(asked: Mapping[str, str], types: Mapping[str, DataType]) -> I
         is_filter = place.startswith(("profile.", "consents.")) and place.endswith(".where")
         if (is_rule or is_filter) and not isinstance(to, T.BooleanType):
             found = f"`{asked[place]}` is a {to.simpleString()}"
-            yield Problem(place, found, "a condition, true or false")
+            yield Problem(
+                place,
+                found,
+                "a condition, true or false",
+                f"compare it with something: {asked[place]} is not null",
+            )
 
 
 def _survivors(

@@ -8,7 +8,7 @@ import sqlglot
 from pyspark.sql import types as T
 from sqlglot import exp
 
-from spark_profiles import arithmetic, folds
+from spark_profiles import arithmetic, folds, sql
 from spark_profiles.arithmetic import MOST_DIGITS, Number
 from spark_profiles.errors import DefinitionError, Problem
 
@@ -105,7 +105,7 @@ def _latest(sheet: Sheet, aggregate: Aggregate, rows: Condition) -> str:
         firsts = arithmetic.groups(f"sort_array({keyed}, false)", lambda g: f"get({g}, 0).rest")
         return f"sort_array({firsts}, false)"
 
-    record = ", ".join(f"{arithmetic.text(name)}, r.f{n}" for n, name in enumerate(fields))
+    record = ", ".join(f"{sql.literal(name)}, r.f{n}" for n, name in enumerate(fields))
     newest = f"slice({arithmetic.let('hs', history, sortable)}, 1, {aggregate.latest})"
     records = f"transform(n, r -> named_struct({record}))"
     return arithmetic.let("n", newest, lambda n: f"case when size({n}) > 0 then {records} end")

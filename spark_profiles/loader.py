@@ -221,7 +221,9 @@ def _expected(fault: Any) -> tuple[str, str]:
     if error == "literal_error":
         options = re.findall(r"'([^']+)'", str(fault["ctx"]["expected"]))
         return f"one of {', '.join(options)}" if options else "true", nearest(str(value), options)
-    return str(fault["msg"]).removeprefix("Input should be ").split(", ")[0], ""
+    expected = str(fault["msg"]).removeprefix("Input should be ").split(", ")[0]
+    expected = expected.replace("valid integer", "whole number")
+    return expected, f"write {expected}"
 
 
 def _is_form(part: Any) -> bool:

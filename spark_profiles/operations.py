@@ -150,7 +150,7 @@ class Aggregate(PropertyBase):
     fields: dict[str, Expression] = Field(default_factory=dict)
     """With `latest`: member -> expression, for each of the records."""
     order: tuple[str, ...] = ()
-    """With `latest`: `expression desc` or `expression asc`; then newest first."""
+    """With `latest`: `expression desc` or `expression asc`; then newest first, if there is time."""
     one_per: Expression | None = None
     """With `latest`: of the records with the same value of this, only the first is kept."""
     top: Expression | None = None
@@ -220,13 +220,15 @@ class Aggregate(PropertyBase):
         ]
         if bool(self.fields) != (operation == "latest"):
             example = _GOES_WITH["fields"][1]
-            faults.append(f"latest and fields go together: {example}")
+            faults.append(f"latest and fields go together; write {example}")
         if {"half_life", "merge", "trend"} <= given or {"half_life", "merge"} <= given:
             faults.append("half_life and merge exclude each other")
         return faults
 
     def _missing(self, operation: str) -> list[str]:
         faults = []
+        if len(set(self.members)) < len(self.members):
+            faults.append("members are named twice: [name, value, share]")
         if self.windows and self.max_age:
             faults.append("windows and max_age exclude each other")
         if bool(self.per) != bool(self.categories):
@@ -261,7 +263,7 @@ class Aggregate(PropertyBase):
             "max_age": self.max_age,
             "merge": self.merge,
             "half_life": self.half_life,
-            self.operation: self.operation not in UNTIMED,
+            self.operation: self.operation not in UNTIMED and not self.order,
         }
         return next((name for name, given in asked.items() if given), None)
 

@@ -46,7 +46,7 @@ def planned(
     def written(value: str) -> Column:
         if not marks_decimals:
             return F.to_json(value)
-        return columns.unmarked(F.to_json(columns.marked(F.col(value), shape)))
+        return columns.unmarked(F.to_json(F.expr(columns.marked(value, shape))))
 
     assumed = frozenset(delivery.assume)
     payload = F.when(F.col("base").isNotNull(), F.col("payload"))

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from spark_profiles import columns, consents, expressions, population, shapes, values
+from spark_profiles import columns, consents, expressions, population, shapes, sql, values
 from spark_profiles.definition import CONSENTS, Definition, Derived, Section
 from spark_profiles.errors import DefinitionError, Problem
 from spark_profiles.operations import COUNTS, Aggregate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from decimal import Decimal
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import DataType
 
     from spark_profiles.definition import Property
@@ -29,41 +29,45 @@ def assemble(
     *,
     marks_decimals: bool = False,
 ) -> DataFrame:
-    """One row is a user: sp_key, sp_refusal, identifier (struct), user_profile (nested struct).
+    """One row is a user: sp_key, sp_refusal, identifier, user_profile (structs) and payload.
 
     Args:
         definition: gives the shape.
         users: one row per sp_key: sp_refusal, identifier, sp_account, a column for each own value.
         aggregated: for each source, sp_key and a column for each of its `aggregated_values`;
             at most one row per sp_key.
-        marks_decimals: make the JSON text here too, with decimals that the engine cannot write.
+        marks_decimals: make the JSON text with decimals that the engine cannot write.
 
-    A property without value, and a section without any, is null, hence left out of the JSON.
-    Where the definition writes nulls, the column payload has the JSON text.
+    A property without value, and a section without any, is null, hence left out of payload, the
+    JSON text; where the definition writes nulls, it has them.
     """
-    rows = consents.with_gates(definition, _with_consents(definition, users, aggregated))
-    rows = population.ranked(_to_be_ranked(definition, rows), _rankings(definition))
-    flat = _derived_values(definition, rows, of_consents=False)
-    types = {field.name: field.dataType for field in flat.schema.fields}
+    # What is asked of wide rows is asked of their narrow parts: an engine looks at a whole plan
+    # again for each step and each question, which costs seconds where there are 500 columns.
+    rows, types = _with_consents(definition, users, aggregated)
+    rows = consents.with_gates(definition, rows)
+    if rankings := _rankings(definition):
+        rows = population.ranked(_to_be_ranked(definition, rows), rankings)
+        types |= {ranking.column: T.IntegerType() for ranking in rankings}
+    rows, derived = _with_derived(definition, rows, types, of_consents=False)
+    types |= derived
     _refuse_unwritable(definition, types)
-    flat = _written(definition, flat, types)
-    shape = _shape(definition)
-    profile = [shapes.struct(shape).alias("user_profile")]
+    written = _written(definition, types)
+    flat = rows.selectExpr(*written)
+    names, shape = ["sp_key", "sp_refusal", "identifier"], _shape(definition)
+    profile = shapes.struct(shape).alias("user_profile")
     if marks_decimals:
-        decimals = {f.name: f.dataType for f in flat.schema if columns.has_decimals(f.dataType)}
-        marks = {name: f"{name}_marked" for name in decimals}
-        flat = flat.select(
-            "*",
-            *[
-                columns.marked(F.col(f"`{name}`"), decimals[name]).alias(mark)
-                for name, mark in marks.items()
-            ],
-        )
-        payload = columns.unmarked(shapes.json(shapes.renamed(shape, marks)))
-        profile.append(payload.alias("payload"))
+        gates = dict.fromkeys(consents.gates(definition).values(), T.BooleanType())
+        typed = _typed({**types, **gates}, rows.sparkSession)
+        marks = _marks(typed.selectExpr(*written).schema)
+        flat = flat.selectExpr("*", *[f"{mark} as {name}_marked" for name, mark in marks.items()])
+        shape = shapes.renamed(shape, {name: f"{name}_marked" for name in marks})
+        payload = columns.unmarked(shapes.json(shape))
     elif shapes.writes_nulls(shape):
-        profile.append(shapes.text(shape).alias("payload"))
-    return flat.select("sp_key", "sp_refusal", "identifier", *profile)
+        payload = shapes.text(shape)
+    else:
+        made = flat.select(*names, profile)
+        return made.select("*", F.to_json("user_profile").alias("payload"))
+    return flat.select(*names, profile, payload.alias("payload"))
 
 
 def consented(
@@ -77,28 +81,26 @@ def consented(
         return None
     needed = consents.needed(definition)
     frames = [frame for frame in aggregated if needed & set(frame.columns)]
-    rows = _with_consents(definition, users.where(F.col("sp_refusal").isNull()), frames)
+    rows, _ = _with_consents(definition, users.where("sp_refusal is null"), frames)
     of_purposes = [F.col(c).alias(p) for p, c in consents.columns(definition).items()]
     return rows.select(F.col("sp_key").alias("profile_key"), *of_purposes)
 
 
 def _with_consents(
     definition: Definition, users: DataFrame, aggregated: Sequence[DataFrame]
-) -> DataFrame:
-    """The users with their aggregated values and all their consents.
+) -> tuple[DataFrame, dict[str, DataType]]:
+    """The users with their aggregated values and all their consents, and the types of all.
 
     Raises:
         DefinitionError: a consent is no yes and no.
     """
-    rows = users
-    for frame in aggregated:
-        rows = rows.join(frame, on="sp_key", how="left")
-    rows = _absent_counts_are_zero(definition, rows)
-    rows = _derived_values(definition, rows, of_consents=True)
-    if problems := list(consents.no_conditions(definition, rows)):
+    types = {f.name: f.dataType for frame in (users, *aggregated) for f in frame.schema.fields}
+    rows, derived = _with_derived(definition, _joined(users, aggregated), types, of_consents=True)
+    types |= derived
+    if problems := list(consents.no_conditions(definition, types)):
         message = "The definition has consents that are no yes and no"
         raise DefinitionError(message, *problems)
-    return rows
+    return rows, types
 
 
 def shape(assembled: DataFrame) -> T.StructType:
@@ -108,18 +110,25 @@ def shape(assembled: DataFrame) -> T.StructType:
     return found
 
 
-def _absent_counts_are_zero(definition: Definition, rows: DataFrame) -> DataFrame:
-    there = set(rows.columns)
-    counts = [
-        value.column
+def _joined(users: DataFrame, aggregated: Sequence[DataFrame]) -> DataFrame:
+    rows = users
+    for number, frame in enumerate(aggregated):
+        # A key of its own name: a join that merges two columns is some steps more to an engine.
+        key = f"sp_key{number}"
+        keyed = frame.withColumnRenamed("sp_key", key)
+        rows = rows.join(keyed, on=F.col("sp_key") == F.col(key), how="left")
+    return rows
+
+
+def _counted(definition: Definition) -> dict[str, str]:
+    """Column -> SQL, of each aggregated value; a count of a user without rows is 0."""
+    return {
+        value.column: f"coalesce({value.column}, 0)"
+        if value.aggregate.operation in COUNTS and value.aggregate.trend != "growth"
+        else value.column
         for wanted in values.aggregated_values(definition).values()
         for value in wanted
-        if value.aggregate.operation in COUNTS and value.aggregate.trend != "growth"
-        if value.column in there
-    ]
-    if not counts:
-        return rows
-    return rows.withColumns({name: F.expr(f"coalesce({name}, 0)") for name in counts})
+    }
 
 
 def _rankings(definition: Definition) -> list[population.Ranking]:
@@ -136,29 +145,39 @@ def _to_be_ranked(definition: Definition, rows: DataFrame) -> DataFrame:
 
     Whoever did not consent to the use of a number is no measure for the others either.
     """
-    gate_of = consents.gated_columns(definition)
+    counted, gate_of = _counted(definition), consents.gated_columns(definition)
     masked = {}
     for ranking in _rankings(definition):
-        is_ranked = F.col("sp_refusal").isNull()
-        if ranking.column in gate_of:
-            is_ranked = is_ranked & F.col(gate_of[ranking.column])
-        masked[ranking.column] = F.when(is_ranked, F.col(ranking.column))
-    return rows.withColumns(masked) if masked else rows
+        gate = gate_of.get(ranking.column, "true")
+        number = counted[ranking.column]
+        masked[ranking.column] = F.expr(
+            f"case when sp_refusal is null and {gate} then {number} end"
+        )
+    return rows.withColumns(masked)
 
 
-def _derived_values(definition: Definition, rows: DataFrame, *, of_consents: bool) -> DataFrame:
-    """Adds the derived values, each after those it names; or those of them that are consents.
+def _with_derived(
+    definition: Definition,
+    rows: DataFrame,
+    types: Mapping[str, DataType],
+    *,
+    of_consents: bool,
+) -> tuple[DataFrame, dict[str, DataType]]:
+    """The rows with the derived values, each after those it names, and the types of these.
+
+    Of those, only the consents, or only the others.
 
     Raises:
         DefinitionError: a derived value names no property, or itself through others.
     """
-    properties = list(enumerate(definition.properties()))
-    paths = values.paths(definition)
+    counted = _counted(definition)
+    paths = {path: counted.get(name, name) for path, name in values.paths(definition).items()}
     waiting = {
         ".".join(path): (values.column(number), prop.derive)
-        for number, (path, prop) in properties
+        for number, (path, prop) in enumerate(definition.properties())
         if isinstance(prop, Derived) and (path[0] == CONSENTS) == of_consents
     }
+    found: dict[str, DataType] = {}
     while waiting:
         ready = [
             path
@@ -170,28 +189,48 @@ def _derived_values(definition: Definition, rows: DataFrame, *, of_consents: boo
             message = "Derived values name each other in a circle"
             raise DefinitionError(message, *problems)
         resolved = {path: expressions.derived(waiting[path][1], paths) for path in ready}
-        places = {path: values.place(tuple(path.split("."))) for path in ready}
-        expressions.types_of(rows, {f"{places[p]}.derive": s for p, s in resolved.items()})
-        rows = rows.withColumns({waiting[p][0]: F.expr(sql) for p, sql in resolved.items()})
+        places = {path: f"{values.place(tuple(path.split('.')))}.derive" for path in ready}
+        known = expressions.types_of(
+            _typed({**types, **found}, rows.sparkSession),
+            {places[path]: text for path, text in resolved.items()},
+        )
+        found |= {waiting[path][0]: known[places[path]] for path in ready}
+        made = [f"({text}\n) as {waiting[path][0]}" for path, text in resolved.items()]
+        rows = rows.selectExpr("*", *made)
         for path in ready:
             del waiting[path]
-    return rows
+    return rows, found
 
 
-def _written(definition: Definition, flat: DataFrame, types: Mapping[str, DataType]) -> DataFrame:
-    """Each value in the form in which it is to be written, under the name of its column."""
+def _typed(types: Mapping[str, DataType], spark: SparkSession) -> DataFrame:
+    """A table without rows, with columns of these types."""
+    return spark.createDataFrame([], T.StructType([T.StructField(n, t) for n, t in types.items()]))
+
+
+def _written(definition: Definition, types: Mapping[str, DataType]) -> list[str]:
+    """The user's names, and each value as it is to be written under the name of its column."""
     columns_of = values.columns_by_path(definition)
-    gate_of = consents.gated_columns(definition)
-    changed = {"sp_compartment": F.lit(definition.profile_keys.compartment_id).cast("bigint")}
+    counted, gate_of = _counted(definition), consents.gated_columns(definition)
+    keys = definition.profile_keys
+    known = "null" if keys.compartment_id is None else str(keys.compartment_id)
+    found = ["sp_key", "sp_refusal", "identifier", "sp_account"]
+    found += [f"cast({known} as bigint) as sp_compartment", *[f"sp_{n}" for n in keys.instants]]
+    found += consents.gates(definition).values()
     for path, prop in definition.properties():
-        names = [columns_of[path]] if path in columns_of else _below(path, columns_of)
-        for name in names:
-            value = _leaf(name, prop, types)
-            if name in gate_of:
-                value = F.when(F.col(gate_of[name]), F.col(name) if value is None else value)
-            if value is not None:
-                changed[name] = value
-    return flat.withColumns(changed)
+        for name in [columns_of[path]] if path in columns_of else _below(path, columns_of):
+            value = _leaf(counted.get(name, name), prop, types[name])
+            gate = gate_of.get(name)
+            found.append(f"{f'case when {gate} then {value} end' if gate else value} as {name}")
+    return found
+
+
+def _marks(schema: T.StructType) -> dict[str, str]:
+    """Column -> SQL that marks its decimals, for each that has any."""
+    return {
+        field.name: columns.marked(field.name, field.dataType)
+        for field in schema.fields
+        if columns.has_decimals(field.dataType)
+    }
 
 
 def _below(path: tuple[str, ...], columns_of: Mapping[tuple[str, ...], str]) -> list[str]:
@@ -247,35 +286,38 @@ def _property(
     )
 
 
-def _leaf(name: str, prop: Property, types: Mapping[str, DataType]) -> Column | None:
-    """The column to be written: normalised, rounded, as its band, with its default.
-
-    None: it is written as it is.
-    """
+def _leaf(value: str, prop: Property, data_type: DataType) -> str:
+    """The value to be written: normalised, rounded, as its band, with its default."""
     scale = prop.digits if isinstance(prop, Aggregate) else prop.scale
     if scale is None and isinstance(prop, Derived):
         scale = columns.DEFAULT_SCALE
-    if columns.is_as_written(types[name], scale) and not prop.bands and prop.default is None:
-        return None
-    value = columns.written(F.col(f"`{name}`"), types[name], scale)
+    if not columns.is_as_written(data_type, scale):
+        value = columns.written(value, data_type, scale)
     if prop.bands:
         value = _band(value, prop.bands)
-    return value if prop.default is None else F.coalesce(value, F.lit(prop.default))
+    return value if prop.default is None else f"coalesce({value}, {_literal(prop.default)})"
 
 
-def _band(value: Column, bands: Mapping[str, Decimal]) -> Column:
+def _band(value: str, bands: Mapping[str, Decimal]) -> str:
     """The name of the last band whose lower bound the value reaches; below the first, null."""
-    name = F.lit(None).cast("string")
-    for band, bound in bands.items():
-        name = F.when(value >= F.expr(f"cast('{bound}' as decimal(38,9))"), F.lit(band)).otherwise(
-            name
-        )
-    return name
+    reached = " ".join(
+        f"when {value} >= cast('{bound:f}' as decimal(38,9)) then {sql.literal(band)}"
+        for band, bound in reversed(list(bands.items()))
+    )
+    return f"case {reached} end"
+
+
+def _literal(value: str | float) -> str:
+    """The SQL literal of a default."""
+    if isinstance(value, str):
+        return sql.literal(value)
+    # A number that is not whole is a decimal: beside a double, decimals would not stay exact.
+    return f"{Decimal(repr(value)):f}BD" if isinstance(value, float) else str(value).lower()
 
 
 def _refuse_unwritable(definition: Definition, types: Mapping[str, DataType]) -> None:
     paths = {column: path for path, column in values.paths(definition).items()}
-    problems = _unbanded(definition, types)
+    problems = [*_unbanded(definition, types), *_unfit_defaults(definition, types)]
     problems += [
         Problem(
             f"profile.{paths[name]}",
@@ -306,3 +348,34 @@ def _unbanded(definition: Definition, types: Mapping[str, DataType]) -> list[Pro
         for path, column in columns_of.items()
         if path[: len(place)] == place and not isinstance(types[column], T.NumericType)
     ]
+
+
+def _unfit_defaults(definition: Definition, types: Mapping[str, DataType]) -> Iterator[Problem]:
+    """Defaults of another kind than the value they stand for, which engines would cast or not."""
+    columns_of = values.columns_by_path(definition)
+    for path, prop in definition.properties():
+        if prop.default is None:
+            continue
+        names = [columns_of[path]] if path in columns_of else _below(path, columns_of)
+        expected = "text" if prop.bands else _kind(types[names[0]])
+        if expected not in ("nothing", _kind_of(prop.default)):
+            found = f"{prop.default!r} instead of {types[names[0]].simpleString()}"
+            yield Problem(f"profile.{'.'.join(path)}.default", found, expected,
+                          "give a default of the kind of the value")  # fmt: skip
+
+
+def _kind(data_type: DataType) -> str:
+    """What a value of this type is in JSON."""
+    if isinstance(data_type, (T.NumericType, T.TimestampType)):
+        return "a number"
+    if isinstance(data_type, (T.StringType, T.DateType, T.TimestampNTZType)):
+        return "text"
+    if isinstance(data_type, T.BooleanType):
+        return "true or false"
+    return "nothing" if isinstance(data_type, T.NullType) else "no default: it is no plain value"
+
+
+def _kind_of(default: str | float) -> str:
+    if isinstance(default, bool):
+        return "true or false"
+    return "text" if isinstance(default, str) else "a number"

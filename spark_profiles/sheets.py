@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from spark_profiles import arithmetic, columns
+from spark_profiles import arithmetic, columns, sql
 from spark_profiles.arithmetic import Number
 
 if TYPE_CHECKING:
@@ -64,18 +64,18 @@ class Sheet:
     types: Mapping[str, DataType]
     as_of: datetime
     days: Calendar
-    operands: dict[str, tuple[str, Column]] = field(default_factory=dict)
+    operands: dict[str, tuple[str, str]] = field(default_factory=dict)
     totals: dict[str, str] = field(default_factory=dict)
     remembered: set[str] = field(default_factory=set)
     earliest: set[datetime | None] = field(default_factory=set)
 
     def flag(self, condition: str) -> str:
         """The column that is true where `condition` is; null is not true."""
-        return self._operand(f"flag {condition}", F.coalesce(F.expr(condition), F.lit(False)))
+        return self._operand(f"flag {condition}", f"coalesce(({condition}\n), false)")
 
     def raw(self, expression: str) -> str:
         """The column with the value as it is; NaN and infinity are null."""
-        value = columns.finite(F.expr(expression), self.types[expression])
+        value = columns.finite(f"({expression}\n)", self.types[expression])
         return self._operand(f"raw {expression}", value)
 
     def number(self, expression: str, scale: int | None, *, most: int = _WHOLE) -> Number:
@@ -84,13 +84,14 @@ class Sheet:
         With such a bound, numbers of more than 26 digits before the point are null.
         """
         data_type = self.types[expression]
-        value = columns.exact(F.expr(expression), data_type, scale)
+        value = columns.exact(f"({expression}\n)", data_type, scale)
         digits = columns.exact_scale(data_type, scale)
         if most < digits:
-            value, digits = F.round(value, most), most
+            value, digits = f"round({value}, {most})", most
         if most < _WHOLE and isinstance(data_type, T.DecimalType):
-            is_fit = F.abs(value) < F.expr(arithmetic.power(arithmetic.HUGE))
-            value = F.when(is_fit, value.cast(f"decimal({arithmetic.HUGE + digits},{digits})"))
+            is_fit = f"abs({value}) < {arithmetic.power(arithmetic.HUGE)}"
+            to = f"decimal({arithmetic.HUGE + digits},{digits})"
+            value = f"case when {is_fit} then cast({value} as {to}) end"
         name = self._operand(f"number {scale} {most} {expression}", value)
         return Number(name, digits)
 
@@ -99,22 +100,22 @@ class Sheet:
         unit = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}[half_life[-1]]
         micros = int(half_life[:-1]) * unit * 1_000_000
         age = f"{columns.micros(self.as_of)} - unix_micros(sp_at)"
-        sql = f"cast(pow(2D, -(cast({age} as double) / {micros}D)) as decimal(10,9))"
-        return self._operand(f"weight {half_life}", F.expr(sql))
+        number = f"cast(pow(2D, -(cast({age} as double) / {micros}D)) as decimal(10,9))"
+        return self._operand(f"weight {half_life}", number)
 
     def period(self, unit: str) -> str:
         """The column with the number of the day, week or month (since 1970) of the row."""
         if unit == "hours":
-            return self._operand("micros", F.expr("unix_micros(sp_at)"))
-        local = f"from_utc_timestamp(sp_at, {arithmetic.text(self.days.time_zone)})"
+            return self._operand("micros", "unix_micros(sp_at)")
+        local = f"from_utc_timestamp(sp_at, {sql.literal(self.days.time_zone)})"
         day = f"unix_date(to_date({local}))"
         shift = _EPOCH_WEEKDAY - self.days.first_weekday
-        sql = {
+        number = {
             "days": day,
             "weeks": f"cast(floor(({day} + {shift}) / 7D) as int)",
             "months": f"12 * year({local}) + month({local})",
         }[unit]
-        return self._operand(unit, F.expr(sql))
+        return self._operand(unit, number)
 
     def current_period(self, unit: str) -> int:
         """The number of the day, week or month of as-of; of hours, the microsecond."""
@@ -128,13 +129,13 @@ class Sheet:
 
     def ties(self) -> list[str]:
         """The columns that order rows of the same time."""
-        return [self._operand(f"row_id {c}", F.col(f"`{c}`")) for c in self.source.row_id]
+        return [self._operand(f"row_id {c}", sql.quoted(c)) for c in self.source.row_id]
 
-    def total(self, sql: str) -> str:
+    def total(self, aggregate: str) -> str:
         """The column with this aggregate over the operands of a user."""
-        if sql not in self.totals:
-            self.totals[sql] = f"t{len(self.totals)}"
-        return self.totals[sql]
+        if aggregate not in self.totals:
+            self.totals[aggregate] = f"t{len(self.totals)}"
+        return self.totals[aggregate]
 
     def history(self, condition: Condition, *names: str) -> str:
         """The rows of a user that count, as an array of structs with these operands at least."""
@@ -143,14 +144,17 @@ class Sheet:
         asked = condition.sql("r.")
         return f"filter({HISTORY}, r -> {asked})" if asked else HISTORY
 
-    def columns(self) -> list[Column]:
-        """sp_key, sp_at and all operands."""
-        named = [column.alias(name) for name, column in self.operands.values()]
-        return [F.col("sp_key"), F.col("sp_at"), *named]
+    def columns(self) -> list[str]:
+        """sp_key, sp_at and all operands, as SQL."""
+        return [
+            "sp_key",
+            "sp_at",
+            *(f"{value} as {name}" for name, value in self.operands.values()),
+        ]
 
     def aggregates(self) -> list[Column]:
         """All totals, and the history where one was asked for."""
-        found = [F.expr(sql).alias(name) for sql, name in self.totals.items()]
+        found = [F.expr(text).alias(name) for text, name in self.totals.items()]
         if self.remembered:
             members = ", ".join(f"'{name}', {name}" for name in sorted(self.remembered))
             row = f"named_struct({members})"
@@ -161,9 +165,9 @@ class Sheet:
         # Spark wants at least one aggregate.
         return found or [F.count("*").alias("sp_rows")]
 
-    def _operand(self, key: str, column: Column) -> str:
+    def _operand(self, key: str, value: str) -> str:
         if key not in self.operands:
-            self.operands[key] = (f"x{len(self.operands)}", column)
+            self.operands[key] = (f"x{len(self.operands)}", value)
         return self.operands[key][0]
 
 

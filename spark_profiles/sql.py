@@ -132,20 +132,26 @@ def quoted(name: str) -> str:
     return "`" + name.replace("`", "``") + "`"
 
 
+def literal(text: str) -> str:
+    """The SQL literal of a text."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
 def replaced(text: str, names: Mapping[str, str]) -> str:
     """`text` with each of the dotted names replaced, outside of its strings."""
-    return _named(names).sub(lambda match: names.get(match[0], match[0]), text)
+    return _named(names, text).sub(lambda match: names.get(match[0], match[0]), text)
 
 
 def references(text: str, names: Iterable[str]) -> list[str]:
     """The dotted names that stand in `text` outside of its strings, in the order of `names`."""
     listed = list(names)
-    found = {match[0] for match in _named(listed).finditer(text)}
+    found = {match[0] for match in _named(listed, text).finditer(text)}
     return [name for name in listed if name in found]
 
 
-def _named(names: Iterable[str]) -> re.Pattern[str]:
-    longest_first = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+def _named(names: Iterable[str], text: str) -> re.Pattern[str]:
+    there = [name for name in names if name in text]  # of hundreds that a profile may have
+    longest_first = "|".join(re.escape(name) for name in sorted(there, key=len, reverse=True))
     return re.compile(rf"{_STRINGS}|(?<![\w.])(?:{longest_first or '(?!)'})(?![\w.])")
 
 

@@ -49,12 +49,12 @@ def spine(
     wanted = _Wanted(definition, types)
     whole: DataFrame | None = None
     for name in sources(definition):
-        rows = own_rows[name].select("sp_key", *wanted.columns(name))
+        rows = own_rows[name].selectExpr("sp_key", *wanted.columns(name))
         how = "full" if name in definition.spine else "left"
         whole = rows if whole is None else whole.join(rows, on="sp_key", how=how)
     assert whole is not None  # noqa: S101  a definition has users
-    first = F.coalesce(*[F.when(_has(name), F.lit(name)) for name in definition.spine])
-    claimed = whole.select("sp_key", first.alias("sp_first"), *wanted.survivors())
+    has = " ".join(f"when {name}_has then '{name}'" for name in definition.spine)
+    claimed = whole.selectExpr("sp_key", f"case {has} end as sp_first", *wanted.survivors())
     return _judged(definition, claimed)
 
 
@@ -101,7 +101,7 @@ class _Wanted:
         self._definition = definition
         # Name -> (source -> column in the joined row) and whether the newest row decides.
         self._among: dict[str, tuple[dict[str, str], bool]] = {}
-        self._asked: dict[str, dict[str, Column]] = {}
+        self._asked: dict[str, dict[str, str]] = {}
         for number, identifier in enumerate(definition.identifiers):
             self._ask(f"sp_id{number}", identifier.claim, as_key=identifier.kind != "email_hash")
         account = definition.profile_keys.user_account_id
@@ -127,7 +127,7 @@ class _Wanted:
         named = {}
         for source, text in _texts(self._definition, own).items():
             named[source] = f"{source}_{name}"
-            value = F.expr(text)
+            value = f"({text}\n)"
             if as_key:
                 value = keys.text(value, self._types[source][text])
             if as_millis:
@@ -135,74 +135,68 @@ class _Wanted:
             self._asked.setdefault(source, {})[named[source]] = value
         self._among[name] = (named, newest)
 
-    def columns(self, source: str) -> list[Column]:
+    def columns(self, source: str) -> list[str]:
         """What is selected of the one row of a user in the source."""
-        is_used = F.col("sp_is_used")
-        facts = [
-            is_used.alias(f"{source}_has"),
-            F.when(is_used, F.col("sp_at")).alias(f"{source}_at"),
-        ]
-        asked = self._asked.get(source, {})
-        return [*facts, *[F.when(is_used, value).alias(name) for name, value in asked.items()]]
+        facts = {f"{source}_has": "true", f"{source}_at": "sp_at", **self._asked.get(source, {})}
+        return [f"case when sp_is_used then {value} end as {name}" for name, value in facts.items()]
 
-    def survivors(self) -> list[Column]:
+    def survivors(self) -> list[str]:
         """The one value of each, under its name."""
         return [
-            (_newest(named) if newest else F.coalesce(*map(F.col, named.values()))).alias(name)
+            f"{_newest(named) if newest else _first(named)} as {name}"
             for name, (named, newest) in self._among.items()
         ]
 
 
-def _has(source: str) -> Column:
-    return F.col(f"{source}_has")
+def _first(named: Mapping[str, str]) -> str:
+    """The first known value."""
+    return f"coalesce({', '.join(named.values())})"
 
 
-def _newest(named: Mapping[str, str]) -> Column:
+def _newest(named: Mapping[str, str]) -> str:
     """The known value whose row is newest; of equally new ones the first in order."""
     order = list(named)
-    chosen = F.lit(None)
-    for name in reversed(order):
-        known = F.col(named[name]).isNotNull()
-        for other in order:
+    cases = []
+    for place, name in enumerate(order):
+        known = [f"{named[name]} is not null"]
+        for other_place, other in enumerate(order):
             if other != name:
-                later = F.col(f"{name}_at") > F.col(f"{other}_at")
-                if order.index(name) < order.index(other):
-                    later = F.col(f"{name}_at") >= F.col(f"{other}_at")
-                known = known & (F.col(named[other]).isNull() | later)
-        chosen = F.when(known, F.col(named[name])).otherwise(chosen)
-    return chosen
+                later = f"{name}_at {'>=' if place < other_place else '>'} {other}_at"
+                known.append(f"({named[other]} is null or {later})")
+        cases.append(f"when {' and '.join(known)} then {named[name]}")
+    return f"case {' '.join(cases)} end"
 
 
 def _judged(definition: Definition, users: DataFrame) -> DataFrame:
     """With the identifier of each user, and why it cannot be used."""
-    texts = [_identifier(i, F.col(f"sp_id{n}")) for n, i in enumerate(definition.identifiers)]
-    which = F.coalesce(*[F.when(text.isNotNull(), F.lit(n)) for n, text in enumerate(texts)])
+    texts = [_identifier(i, f"sp_id{n}") for n, i in enumerate(definition.identifiers)]
+    which = " ".join(f"when {text} is not null then {n}" for n, text in enumerate(texts))
     rest = [name for name in users.columns if not name.startswith("sp_id")]
-    if "sp_account" not in rest:
-        users = users.withColumn("sp_account", F.lit(None).cast("string"))
-        rest.append("sp_account")
-    named = users.select(
-        *rest, which.alias("sp_which"), *[t.alias(f"sp_id{n}") for n, t in enumerate(texts)]
-    )
+    account = [] if "sp_account" in rest else ["cast(null as string) as sp_account"]
+    told = [f"{text} as sp_id{n}" for n, text in enumerate(texts)]
+    named = users.selectExpr(*rest, *account, f"case {which} end as sp_which", *told)
     refusal = F.lit(None).cast("string") if is_certain(definition) else _refusal(definition)
     refusal = F.when(F.col("sp_first").isNull(), F.lit(UNUSABLE)).otherwise(refusal)
     struct = _struct(definition.identifiers)
-    return named.select(*rest, struct.alias("identifier"), refusal.alias("sp_refusal"))
+    kept = [name for name in rest if name != "sp_account"]
+    return named.select(
+        *kept, "sp_account", struct.alias("identifier"), refusal.alias("sp_refusal")
+    )
 
 
-def _identifier(identifier: Identifier, value: Column) -> Column:
+def _identifier(identifier: Identifier, value: str) -> str:
     """The identifier as the platform is told it; null where there is none."""
     if identifier.kind != "email_hash":
         return value
-    text = value.cast("string")
+    text = f"cast({value} as string)"
     for step in identifier.normalise:
-        text = keys.trim(text) if step == "trim" else F.lower(text)
-    text = F.when(F.length(keys.trim(text)) > 0, text)
+        text = keys.trim(text) if step == "trim" else f"lower({text})"
+    text = f"case when length({keys.trim(text)}) > 0 then {text} end"
     if identifier.hash == "none":
         return text
     if identifier.hash in ("md5", "sha1"):
-        return F.md5(text) if identifier.hash == "md5" else F.sha1(text)
-    return F.sha2(text, int(identifier.hash.removeprefix("sha")))
+        return f"{identifier.hash}({text})"
+    return f"sha2({text}, {identifier.hash.removeprefix('sha')})"
 
 
 def _chosen(numbers: Sequence[int]) -> Column:

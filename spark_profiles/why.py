@@ -154,7 +154,7 @@ def _sources(definition: Definition, prop: Property) -> list[str]:
 
 
 def _of_user(rows: DataFrame, key: str, types: Mapping[str, Any], profile_key: str) -> DataFrame:
-    return rows.where(keys.text(F.expr(key), types[key]) == profile_key)
+    return rows.where(F.expr(keys.text(f"({key}\n)", types[key])) == profile_key)
 
 
 def _bounds(

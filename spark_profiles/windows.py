@@ -7,6 +7,7 @@
     previous_month             the whole month before the one of as-of
     previous_month_to_date     the month before, as far as this month has come
     …_last_year                any of these, one year earlier: month_to_date_last_year
+    month_last_year            the whole month (day, week, quarter, year) of the date a year ago
     30d_ending_30d_ago         30 days that end 30 days before as-of
     2026-01-01_to_2026-02-01   from the start of the first date to the start of the second
 
@@ -34,7 +35,7 @@ NAMED = (
 )
 FORMS = (
     f"90m, 24h, 30d, 8w, 12mo, {', '.join(NAMED)}, one of these with _last_year, "
-    "30d_ending_30d_ago or 2026-01-01_to_2026-02-01"
+    "month_last_year (day, week, quarter, year), 30d_ending_30d_ago or 2026-01-01_to_2026-02-01"
 )
 _LENGTH = r"([1-9][0-9]{0,4})(m|h|d|w|mo)"
 _SLIDING = re.compile(rf"\A{_LENGTH}\Z")
@@ -42,6 +43,8 @@ _OFFSET = re.compile(rf"\A({_LENGTH})_ending_({_LENGTH})_ago\Z")
 _BETWEEN = re.compile(r"\A(\d{4}-\d{2}-\d{2})_to_(\d{4}-\d{2}-\d{2})\Z")
 _LAST_YEAR = "_last_year"
 _MONTHS = {"month": 1, "quarter": 3, "year": 12}
+_LONGEST = {"day": 1, "week": 7, "month": 31, "quarter": 92, "year": 366}
+"""So many days after the first of a period the next one has begun, and not yet ended."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,8 @@ def is_window(name: str) -> bool:
     """Whether `name` is a window."""
     if name.endswith(_LAST_YEAR):
         base = name.removesuffix(_LAST_YEAR)
-        return base != "lifetime" and (base in NAMED or _SLIDING.match(base) is not None)
+        is_known = base in NAMED or base in PERIODS or _SLIDING.match(base) is not None
+        return base != "lifetime" and is_known
     if between := _BETWEEN.match(name):
         return _is_date(between[1]) and _is_date(between[2]) and between[1] < between[2]
     return name in NAMED or bool(_SLIDING.match(name) or _OFFSET.match(name))
@@ -126,6 +130,10 @@ def as_of_instant(text: str, time_zone: str) -> datetime:
 def _bounds(name: str, end: datetime, days: Calendar) -> Bounds:
     if name == "lifetime":
         return Bounds(None, end)
+    if name in PERIODS:  # with _last_year
+        first = _first_day(_local(end, days.zone).date(), name, days)
+        following = _first_day(first + timedelta(days=_LONGEST[name]), name, days)
+        return Bounds(_midnight(first, days.zone), _midnight(following, days.zone))
     if name.endswith(_LAST_YEAR):
         return _bounds(name.removesuffix(_LAST_YEAR), _back(end, 12, "mo", days.zone), days)
     if sliding := _SLIDING.match(name):
@@ -166,9 +174,9 @@ def _earlier(name: str, end: datetime, days: Calendar) -> Bounds:
         first, last = (date.fromisoformat(text) for text in between.groups())
         return Bounds(_midnight(first - (last - first), days.zone), _midnight(first, days.zone))
     period = name.removesuffix("_to_date").removeprefix("previous_")
-    if not name.startswith("previous_"):
+    if name == f"{period}_to_date":
         return _calendar_bounds(f"previous_{name}", end, days)
-    return _calendar_bounds(name, _period_back(end, period, days.zone), days)
+    return _bounds(name, _period_back(end, period, days.zone), days)
 
 
 def _period_back(end: datetime, period: str, zone: ZoneInfo) -> datetime:

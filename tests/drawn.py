@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 WINDOWS = (
     *("lifetime", "24h", "1d", "7d", "30d", "1mo", "12mo", "day_to_date", "previous_day"),
     *("previous_week", "month_to_date", "previous_month", "7d_ending_7d_ago"),
+    *("90m", "2w", "week_to_date", "quarter_to_date", "year_to_date", "previous_quarter"),
+    *("previous_year", "previous_month_to_date", "30d_last_year", "month_last_year"),
+    "2025-10-01_to_2025-11-01",
 )
 # The clocks of Paris: 2026-03-29 skips 02:00 to 03:00, 2025-10-26 has it twice. And a month's end.
 AS_OF = ("2026-03-29T12:00", "2026-03-30", "2026-03-30T02:30", "2025-10-27", "2025-10-26T02:30",
@@ -50,6 +53,11 @@ OPERATIONS: tuple[dict[str, Any], ...] = (
 )  # fmt: skip
 
 
+NUMBERS = ("count", "count_distinct", "sum", "average", "stddev", "median", "percentile", "ratio",
+           "recency", "tenure", "span", "frequency", "streak", "longest_streak", "average_gap",
+           "shortest_gap", "longest_gap")  # fmt: skip
+
+
 class Case(NamedTuple):
     """Drawn properties, drawn rows of each user, and the as-of."""
 
@@ -68,8 +76,25 @@ def draw(seed: int, properties: int, users: int) -> Case:
         prop = dict(random_.choice(OPERATIONS) if number >= len(OPERATIONS) else OPERATIONS[number])
         if random_.random() < 0.3:
             prop["where"] = random_.choice(list(twin.CONDITIONS))
-        drawn[f"p{number}"] = {**prop, "windows": random_.sample(WINDOWS, 2)}
+        prop |= _more(random_, prop)
+        names = WINDOWS[1:] if "trend" in prop else WINDOWS
+        drawn[f"p{number}"] = {**prop, "windows": random_.sample(names, 2)}
     return Case(drawn, {f"u{n}": _rows(random_, as_of) for n in range(users)}, as_of)
+
+
+def _more(random_: random.Random, prop: dict[str, Any]) -> dict[str, Any]:
+    """What goes with many operations: trends, categories, bands, values for nothing."""
+    more: dict[str, Any] = {}
+    is_number = bool(set(NUMBERS) & prop.keys())
+    if is_number and random_.random() < 0.15:
+        more["trend"] = random_.choice(["change", "growth"])
+    if random_.random() < 0.15:
+        more |= {"per": "category", "categories": ["a", "é", "no such"]}
+    if is_number and random_.random() < 0.1:
+        more["bands"] = {"few": 0, "some": 2, "many": 50}
+    elif is_number and random_.random() < 0.15:
+        more["default"] = random_.choice([0, -7])
+    return more
 
 
 def _rows(random_: random.Random, as_of: datetime) -> list[twin.Row]:

@@ -1,13 +1,11 @@
 """The table of operations and windows: its cases, their definition, and the page made of them.
 
 python tests/operations_table.py           writes docs/operations.md
-python tests/operations_table.py sail      prints the profiles of the cases, computed by Sail
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,6 +65,17 @@ Eve's, whose one row has neither category nor amount; and Bob's, who has no row.
 
 {operations}
 
+What each gives over every kind of window is in [operations-by-window.md](operations-by-window.md).
+
+## Recipes
+
+`tests/test_recipes.py` executes this definition.
+
+```yaml
+{recipes}```
+
+A derived value sees the values that it names as they are before `bands` and `default`: null where there is none.
+
 ## Windows
 
 All are half-open, `[start, end)`, and never reach beyond as-of. The examples are in the wall-clock time of {time_zone},
@@ -80,12 +89,22 @@ and the like, the same one month (day, week, quarter, year) earlier. `lifetime` 
 """
 
 
+def parsed(write: str) -> dict[str, Any]:
+    """The property that is written so."""
+    found: dict[str, Any] = yaml.load(f"{{{write}}}", documents._Loader)
+    return found
+
+
 def properties() -> dict[str, dict[str, Any]]:
     """One property for each operation of the table, over three windows."""
     found = {}
     for number, case in enumerate(TABLE["operations"]):
-        prop = yaml.load(f"{{from: purchases, {case['write']}}}", documents._Loader)
-        found[f"c{number}"] = {**prop, "windows": case.get("windows", ["lifetime", "30d", EMPTY])}
+        prop = parsed(case["write"])
+        found[f"c{number}"] = {
+            "from": "purchases",
+            **prop,
+            "windows": case.get("windows", ["lifetime", "30d", EMPTY]),
+        }
     return found
 
 
@@ -132,12 +151,6 @@ def lines(planned: pipeline.Plan) -> dict[str, dict[str, Any]]:
     return {user: line["user_profile"] for user, line in parsed.items()}
 
 
-def profiles(planned: pipeline.Plan) -> dict[str, dict[str, Any]]:
-    """User -> profile, as the struct before it is written; missing values are None."""
-    rows = planned.profiles.collect()
-    return {r["profile_key"]: r["user_profile"].asDict(recursive=True) for r in rows}
-
-
 def found(case: int, profiles: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """The values of one case, by the names of the table."""
     names = list(properties()[f"c{case}"]["windows"])
@@ -152,7 +165,7 @@ def found(case: int, profiles: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 def page() -> str:
     """The text of docs/operations.md."""
-    rows = _table(
+    rows = table(
         ["customer", "id", "at", "category", "amount"],
         [[_shown(value) for value in row.values()] for row in TABLE["rows"]],
     )
@@ -180,7 +193,8 @@ def page() -> str:
             as_of=TABLE["as_of"],
             time_zone=TABLE["time_zone"],
             rows=rows,
-            operations=_table(
+            recipes=(HERE / "recipes.yaml").read_text(encoding="utf-8"),
+            operations=table(
                 [
                     "write",
                     "meaning",
@@ -194,12 +208,12 @@ def page() -> str:
                 ],
                 operations,
             ),
-            windows=_table(["window", "meaning", "as-of", "start", "end"], kinds),
+            windows=table(["window", "meaning", "as-of", "start", "end"], kinds),
         )
     )
 
 
-def _table(header: list[str], rows: list[list[str]]) -> str:
+def table(header: list[str], rows: list[list[str]]) -> str:
     lines = [header, ["---"] * len(header), *[[c.replace("|", "\\|") for c in r] for r in rows]]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
@@ -213,11 +227,4 @@ def _shown(value: Any, *, writes_null: bool = False) -> str:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["sail"]:
-        from spark_profiles import session
-
-        computed = profiles(plan(session.embedded_session()))
-        # Sail 0.7 writes decimals between -1 and 0 without their sign, so not as its JSON.
-        sys.stdout.write(json.dumps(computed, default=str))
-    else:
-        PAGE.write_text(page(), encoding="utf-8")
+    PAGE.write_text(page(), encoding="utf-8")

@@ -116,7 +116,8 @@ def duckdb_differences(case: drawn.Case) -> tuple[list[str], int]:
     wrong, compared = [], 0
     for prop in case.properties.values():
         operation = next(name for name in twin.OPERATIONS if name in prop)
-        sql = OPERATIONS.get(operation, lambda p: None)(prop) if "merge" not in prop else None
+        is_plain = not {"merge", "trend", "per", "bands", "default"} & prop.keys()
+        sql = OPERATIONS.get(operation, lambda p: None)(prop) if is_plain else None
         for window in prop["windows"] if sql else ():
             if window not in WINDOWS:
                 continue

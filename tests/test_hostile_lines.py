@@ -39,7 +39,8 @@ def validator() -> Any:
 def test_hostile_profiles_round_trip(
     spark: SparkSession, wanted: dict[str, dict[str, Any]], validator: Any
 ) -> None:
-    texts = commands.payloads(hostile.profiles(spark, wanted))
+    made = hostile.profiles(spark, wanted).withColumn("payload", F.to_json("user_profile"))
+    texts = commands.payloads(made)
     as_lines = texts.select(
         F.col("profile_key"),
         F.lit("UPSERT").alias("operation"),

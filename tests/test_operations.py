@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from datetime import datetime, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+import cross_table
 import operations_table as table
 import pytest
 
@@ -44,7 +41,7 @@ def differences(profiles: dict[str, dict[str, Any]]) -> list[str]:
     return found
 
 
-def test_every_example_of_the_page_is_what_spark_computes(spark: SparkSession) -> None:
+def test_every_example_of_the_page_is_what_the_engine_computes(spark: SparkSession) -> None:
     profiles = table.lines(table.plan(spark))
     assert differences(profiles) == []
     number = len(table.TABLE["operations"]) - 1
@@ -53,26 +50,34 @@ def test_every_example_of_the_page_is_what_spark_computes(spark: SparkSession) -
     assert written == {"lifetime": None, "30d": None, table.EMPTY: None}
 
 
-def test_every_example_of_the_page_is_what_sail_computes() -> None:
-    pytest.importorskip("pysail", reason="the extra [embedded] is not installed")
-    done = subprocess.run(
-        [sys.executable, table.__file__, "sail"],
-        capture_output=True, text=True, check=True, env={**os.environ, "TZ": "Pacific/Chatham"},
-    )  # fmt: skip
-    # The subprocess writes decimals as text, which `same` would not take for numbers.
-    profiles = json.loads(done.stdout)
-    assert differences(_numbers(profiles)) == []
+@pytest.mark.parametrize(
+    "all_windows", [False, pytest.param(True, marks=pytest.mark.large)], ids=["some", "all"]
+)
+def test_every_operation_over_every_window_is_what_the_twin_says(
+    spark: SparkSession, all_windows: bool
+) -> None:
+    asked = cross_table.asked(all_windows=all_windows)
+    assert {w for prop in asked.values() for w in prop["windows"]} == cross_table.WINDOWS.keys()
+    expected, computed = cross_table.expected(), cross_table.computed(spark, asked)
+    assert computed.keys() == expected.keys() if all_windows else computed.keys() < expected.keys()
+    wrong = {cell: (v, expected[cell]) for cell, v in computed.items() if v != expected[cell]}
+    assert wrong == {}
 
 
-def _numbers(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _numbers(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_numbers(item) for item in value]
-    try:
-        return Decimal(value) if isinstance(value, str) else value
-    except ArithmeticError:
-        return value
+def test_the_page_of_all_windows_is_current() -> None:
+    assert cross_table.PAGE.read_text(encoding="utf-8") == cross_table.page()
+
+
+def test_every_kind_of_window_and_row_gives_something() -> None:
+    """The cross is no table of nothing: each window has rows, and each case its own answer."""
+    of_count = {
+        (case, window): value
+        for (text, case, window), value in cross_table.expected().items()
+        if text == "count: true"
+    }
+    for window in cross_table.WINDOWS:
+        counts = [of_count["known", window], of_count["only unknown", window]]
+        assert counts[0] == counts[1] > 1, window
 
 
 def test_the_page_has_every_operation() -> None:

@@ -142,7 +142,6 @@ def test_two_days_and_a_repetition(a_shop: Shop) -> None:
     assert delivered == held
 
 
-@pytest.mark.jvm  # Sail 0.7.2 cannot plan a union of which one side is known to be empty
 def test_an_export_without_its_keys_deletes_nobody(a_shop: Shop) -> None:
     a_shop.run(PEOPLE)
     with pytest.raises(GuardError) as empty:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 
 import pytest
+import twin
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -120,3 +121,32 @@ def test_a_week_starts_on_the_day_declared(moment: datetime, weekday: str) -> No
     assert week.start is not None
     assert week.start.strftime("%A").lower() == weekday
     assert (as_of - week.start).days < 7
+
+
+ALL = [
+    *(n for n in windows.NAMED if n != "lifetime"), *(f"{p}_last_year" for p in windows.PERIODS),
+    *(f"{n}_last_year" for n in windows.NAMED if n != "lifetime"), "30d_last_year",
+    "90m", "24h", "1d", "30d", "8w", "1mo", "12mo", "7d_ending_7d_ago", "1mo_ending_1mo_ago",
+    "2026-03-01_to_2026-03-30",
+]  # fmt: skip
+
+
+@given(
+    moment=st.datetimes(datetime(2023, 12, 1), datetime(2026, 11, 1)),
+    hours=st.sampled_from([0, 1, 2, 3, None]),
+    before=st.booleans(),
+)
+def test_bounds_are_those_of_walking_the_wall_clock(
+    moment: datetime, hours: int | None, before: bool
+) -> None:
+    """All windows, and the ones before them; often in the hours in which the clocks are moved."""
+    if hours is not None:
+        changes = [utc("2026-03-29T00:00"), utc("2025-10-26T00:00"), utc("2024-02-29T12:00")]
+        as_of = changes[moment.day % 3] + (moment - moment.replace(hour=0)) * hours / 3
+    else:
+        as_of = moment.replace(tzinfo=timezone.utc)
+    for name in ALL:
+        found = windows.bounds(name, as_of=as_of, time_zone="Europe/Paris", before=before)
+        start, end = twin.bounds(name, as_of, before=before)
+        assert start is not None
+        assert (found.start, found.end) == (min(start, as_of), end), name

@@ -50,6 +50,7 @@ def test_all_mistakes_come_in_one_error_with_line_and_remedy_as_documented(
     lines = [int(match[1]) for p in problems if (match := re.match(r"wrong\.yaml:(\d+) ", p))]
     assert len(lines) == len(problems)  # each with its line, in the order of the file
     assert lines == sorted(lines)
+    assert [p for p in problems if "\n      -> " not in p] == []  # and each with what to do
     # Each line of the file that is marked as wrong is named, and no other.
     marked = [n for n, line in enumerate(WRONG.read_text().splitlines(), 1) if "# !" in line]
     assert sorted(set(lines)) == marked

@@ -9,6 +9,7 @@ from __future__ import annotations
 import calendar
 import itertools
 import math
+import re
 from collections import defaultdict
 from datetime import date, datetime, timedelta, timezone
 from decimal import ROUND_HALF_UP, Decimal, localcontext
@@ -20,17 +21,37 @@ Row = dict[str, Any]
 ZONE = ZoneInfo("Europe/Paris")
 CONDITIONS = {
     "amount > 5": lambda r: r["amount"] is not None and r["amount"] > 5,
+    "amount < 0": lambda r: r["amount"] is not None and r["amount"] < 0,
+    "amount < 50": lambda r: r["amount"] is not None and r["amount"] < 50,
     "category = 'a'": lambda r: r["category"] == "a",
+    "category = 'book'": lambda r: r["category"] == "book",
     "category <> 'a' or amount < 0": lambda r: (
         (r["category"] is not None and r["category"] != "a")
         or (r["amount"] is not None and r["amount"] < 0)
     ),
 }
+PERIODS = {"day": "1d", "week": "1w", "month": "1mo", "quarter": "3mo", "year": "12mo"}
 
 
 def value(prop: dict[str, Any], window: str, rows: list[Row], as_of: datetime) -> Any:
-    """The value of the property over the window."""
-    start, end = bounds(window, as_of)
+    """The value of the property over the window, all but its `tiles`."""
+    if "per" in prop:
+        inner = {n: v for n, v in prop.items() if n not in ("per", "categories")}
+        of = {c: [r for r in rows if r[prop["per"]] == c] for c in prop["categories"]}
+        return {category: value(inner, window, chosen, as_of) for category, chosen in of.items()}
+    found = _over(prop, bounds(window, as_of), rows, as_of)
+    if "trend" in prop:
+        found = _trend(prop, found, _over(prop, bounds(window, as_of, before=True), rows, as_of))
+    if "bands" in prop and found is not None:
+        reached = [name for name, bound in prop["bands"].items() if found >= bound]
+        found = reached[-1] if reached else None
+    return prop.get("default") if found is None else found
+
+
+def _over(
+    prop: dict[str, Any], edges: tuple[datetime | None, datetime], rows: list[Row], as_of: datetime
+) -> Any:
+    start, end = edges
     chosen = [r for r in rows if (start is None or r["at"] >= start) and r["at"] < end]
     if "where" in prop:
         chosen = [r for r in chosen if CONDITIONS[prop["where"]](r)]
@@ -38,35 +59,105 @@ def value(prop: dict[str, Any], window: str, rows: list[Row], as_of: datetime) -
     return OPERATIONS[operation](prop, sorted(chosen, key=lambda r: (r["at"], r["id"])), as_of)
 
 
-def bounds(window: str, as_of: datetime) -> tuple[datetime | None, datetime]:  # noqa: C901
-    """Start and end in UTC, by walking the wall clock day by day."""
-    local = as_of.astimezone(ZONE).replace(tzinfo=None)
-    midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
+def _trend(prop: dict[str, Any], now: Any, before: Any) -> Any:
+    if now is None or before is None:
+        return None
+    if prop["trend"] == "change":
+        return now - before
+    return divided(Fraction(now) - Fraction(before), abs(Fraction(before)), prop.get("scale", 6))
+
+
+def steps(numbers: list[Any], tiles: int, best: str) -> list[int | None]:
+    """The step of each of the users' numbers."""
+    known = [-n if best == "low" else n for n in numbers if n is not None]
+    signed = [None if n is None else -n if best == "low" else n for n in numbers]
+    return [
+        None if n is None else tiles * sum(other < n for other in known) // len(known) + 1
+        for n in signed
+    ]
+
+
+def bounds(
+    window: str, as_of: datetime, *, before: bool = False
+) -> tuple[datetime | None, datetime]:
+    """Start and end in UTC, by walking the wall clock; `before`: of the window before it."""
+    start, end = _bounds(window, as_of, before)
+    return start, min(end, as_of)
+
+
+def _bounds(window: str, as_of: datetime, before: bool) -> tuple[datetime | None, datetime]:
     if window == "lifetime":
         return None, as_of
-    if window[0].isdigit() and window.endswith("h"):
-        return as_of - timedelta(hours=int(window[:-1])), as_of
-    if window.endswith("mo"):
-        return utc(months_back(local, int(window[:-2]))), as_of
-    if window[:-1].isdigit() and window.endswith("d"):
-        return utc(local - timedelta(days=int(window[:-1]))), as_of
-    if window == "day_to_date":
-        return utc(midnight), as_of
-    if window == "previous_day":
-        return utc(midnight - timedelta(days=1)), utc(midnight)
-    if window == "previous_week":
-        monday = midnight
-        while monday.weekday() != 0:
-            monday -= timedelta(days=1)
-        return utc(monday - timedelta(days=7)), utc(monday)
-    first = midnight.replace(day=1)
-    if window == "month_to_date":
+    if window.endswith("_last_year"):
+        return _bounds(window.removesuffix("_last_year"), back(as_of, "12mo"), before)
+    if "_ending_" in window:
+        length, _, until = window.removesuffix("_ago").partition("_ending_")
+        end = back(as_of, until)
+        return _sliding(length, end, before)
+    if window[0].isdigit() and "_to_" in window:
+        first, last = (datetime.fromisoformat(text) for text in window.split("_to_"))
+        return (utc(first - (last - first)), utc(first)) if before else (utc(first), utc(last))
+    if window[0].isdigit():
+        return _sliding(window, as_of, before)
+    return _calendar(window, as_of, before)
+
+
+def _sliding(length: str, end: datetime, before: bool) -> tuple[datetime, datetime]:
+    count, unit = int(re.match(r"\d+", length)[0]), re.sub(r"\d+", "", length)  # type: ignore[index]
+    return (back(end, f"{2 * count}{unit}"), back(end, length)) if before else (
+        back(end, length), end)  # fmt: skip
+
+
+def _calendar(window: str, as_of: datetime, before: bool) -> tuple[datetime, datetime]:
+    period = window.removeprefix("previous_").removesuffix("_to_date")
+    if before:
+        as_of_before = back(as_of, PERIODS[period])
+        if window == f"{period}_to_date":
+            return _calendar(f"previous_{window}", as_of, before=False)
+        return _calendar(window, as_of_before, before=False)
+    midnight = as_of.astimezone(ZONE).replace(tzinfo=None, hour=0, minute=0, second=0)
+    first = begin(midnight.replace(microsecond=0), period)
+    if window == period:  # whole, which only `_last_year` asks
+        return utc(first), utc(following(first, period))
+    if window == f"{period}_to_date":
         return utc(first), as_of
-    if window == "previous_month":
-        return utc((first - timedelta(days=1)).replace(day=1)), utc(first)
-    if window == "7d_ending_7d_ago":
-        return utc(local - timedelta(days=7) - timedelta(days=7)), utc(local - timedelta(days=7))
-    raise ValueError(window)
+    former = begin(first - timedelta(days=1), period)
+    if window == f"previous_{period}":
+        return utc(former), utc(first)
+    return utc(former), min(back(as_of, PERIODS[period]), utc(first))
+
+
+def begin(midnight: datetime, period: str) -> datetime:
+    """The first midnight of the period, going back day by day."""
+    first = {
+        "day": lambda d: True,
+        "week": lambda d: d.weekday() == 0,
+        "month": lambda d: d.day == 1,
+        "quarter": lambda d: d.day == 1 and d.month in (1, 4, 7, 10),
+        "year": lambda d: d.day == 1 and d.month == 1,
+    }[period]
+    while not first(midnight):
+        midnight -= timedelta(days=1)
+    return midnight
+
+
+def following(first: datetime, period: str) -> datetime:
+    """The first midnight of the next period, going on day by day."""
+    midnight = first + timedelta(days=1)
+    while begin(midnight, period) == first:
+        midnight += timedelta(days=1)
+    return midnight
+
+
+def back(moment: datetime, length: str) -> datetime:
+    """So much earlier: minutes and hours exactly, the rest by the wall clock."""
+    count, unit = int(re.match(r"\d+", length)[0]), re.sub(r"\d+", "", length)  # type: ignore[index]
+    if unit in ("m", "h"):
+        return moment - timedelta(minutes=count * (60 if unit == "h" else 1))
+    local = moment.astimezone(ZONE).replace(tzinfo=None)
+    if unit == "mo":
+        return utc(months_back(local, count))
+    return utc(local - timedelta(days=count * (7 if unit == "w" else 1)))
 
 
 def months_back(local: datetime, count: int) -> datetime:
@@ -140,6 +231,8 @@ def _merged(prop: dict[str, Any], rows: list[Row]) -> list[Fraction]:
 
 def _percentile(prop: dict[str, Any], rows: list[Row], as_of: datetime) -> Decimal | None:
     known = sorted(_merged(prop, rows))
+    if prop.get("approximate"):
+        known = sorted(_significant(x) for x in known)
     if not known:
         return None
     place = Fraction(str(prop.get("at", "0.5"))) * (len(known) - 1)
@@ -147,6 +240,12 @@ def _percentile(prop: dict[str, Any], rows: list[Row], as_of: datetime) -> Decim
     rest = place - low
     high = known[low + 1] if rest else Fraction(0)
     return divided(known[low] * (1 - rest) + high * rest, Fraction(1), prop.get("scale", 6))
+
+
+def _significant(number: Fraction) -> Fraction:
+    """Rounded to 3 significant digits, of numbers below 1 to hundredths."""
+    size = 10 ** (len(str(int(abs(number)))) - 1)
+    return Fraction(half_up(number / size, 2)) * size
 
 
 def _stddev(prop: dict[str, Any], rows: list[Row], as_of: datetime) -> Decimal | None:
@@ -162,14 +261,16 @@ def _stddev(prop: dict[str, Any], rows: list[Row], as_of: datetime) -> Decimal |
 
 
 def _extreme(function: Any) -> Any:
-    def extreme(prop: dict[str, Any], rows: list[Row], as_of: datetime) -> Decimal | None:
+    def extreme(prop: dict[str, Any], rows: list[Row], as_of: datetime) -> Any:
+        if "category" in (prop.get("min"), prop.get("max")):
+            return function(_known(rows), default=None, key=str.encode)
         known = _merged(prop, rows)
         return half_up(function(known), 2) if known else None
 
     return extreme
 
 
-def _top(prop: dict[str, Any], rows: list[Row], as_of: datetime) -> list[str] | None:
+def _top(prop: dict[str, Any], rows: list[Row], as_of: datetime) -> list[Any] | None:
     by: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         if row["category"] is not None:
@@ -177,23 +278,43 @@ def _top(prop: dict[str, Any], rows: list[Row], as_of: datetime) -> list[str] | 
 
     def measure(of: list[Row]) -> Fraction | None:
         known = amounts(of)
-        if prop.get("by") == "sum(amount)":
+        function = prop.get("by", "count(1)").removesuffix("(amount)")
+        if function in ("max", "min"):
+            return {"max": max, "min": min}[function](known, default=None)
+        if function == "sum":
             return sum(known, Fraction(0)) if known else None
-        if prop.get("by") == "max(amount)":
-            return max(known, default=None)
         return Fraction(len(of))
 
-    def rank(name: str) -> tuple[bool, Fraction, str]:
-        found = measure(by[name])
-        return found is None, -(found or Fraction(0)), name
+    measures = {name: measure(of) for name, of in by.items()}
 
-    return sorted(by, key=rank)[: prop.get("k", 3)] or None
+    def rank(name: str) -> tuple[bool, Fraction, str]:
+        return measures[name] is None, -(measures[name] or Fraction(0)), name
+
+    names = sorted(by, key=rank)[: prop.get("k", 3)]
+    if "members" not in prop:
+        return names or None
+    whole = sum((m for m in measures.values() if m is not None), Fraction(0))
+    return [
+        {
+            "name": n,
+            "value": None if m is None else half_up(m, 2),
+            "share": None if m is None else divided(m, whole, prop["scale"]),
+        }
+        for n in names
+        for m in [measures[n]]
+    ] or None
 
 
 def _latest(prop: dict[str, Any], rows: list[Row], as_of: datetime) -> list[dict[str, Any]] | None:
     found = rows[::-1]
-    if prop.get("order") == ["amount asc"]:
-        found = sorted(found, key=lambda r: (r["amount"] is None, r["amount"] or 0))
+    for order in reversed(prop.get("order", [])):
+        name, _, direction = order.partition(" ")
+        known = sorted(
+            (r for r in found if r[name] is not None),
+            key=lambda r, name=name: r[name],
+            reverse=direction == "desc",
+        )
+        found = known + [r for r in found if r[name] is None]
     if "one_per" in prop:
         seen, kept = set(), []
         for row in found:
@@ -201,7 +322,8 @@ def _latest(prop: dict[str, Any], rows: list[Row], as_of: datetime) -> list[dict
                 kept.append(row)
             seen.add(row["category"])
         found = kept
-    records = [{"id": r["id"], "amount": r["amount"]} for r in found[: prop["latest"]]]
+    fields = prop["fields"]
+    records = [{name: r[of] for name, of in fields.items()} for r in found[: prop["latest"]]]
     return records or None
 
 
@@ -254,15 +376,20 @@ def _longest_streak(prop: dict[str, Any], rows: list[Row], as_of: datetime) -> i
 
 def _gap(function: Any) -> Any:
     def gap(prop: dict[str, Any], rows: list[Row], as_of: datetime) -> Any:
-        days = _units(prop, rows, "days")
-        found = [Fraction(b - a) for a, b in itertools.pairwise(days)]
+        if "hours" in prop.values():
+            moments = sorted({r["at"] for r in rows})
+            found = [Fraction((b - a) // timedelta(microseconds=1), 3_600_000_000)
+                     for a, b in itertools.pairwise(moments)]  # fmt: skip
+        else:
+            days = _units(prop, rows, "days")
+            found = [Fraction(b - a) for a, b in itertools.pairwise(days)]
         return function(found) if found else None
 
     return gap
 
 
-def _known(rows: list[Row]) -> list[Any]:
-    return [r["category"] for r in rows if r["category"] is not None]
+def _known(rows: list[Row], column: str = "category") -> list[Any]:
+    return [r[column] for r in rows if r[column] is not None]
 
 
 def _decayed(prop: dict[str, Any], rows: list[Row], as_of: datetime) -> Decimal | None:
@@ -296,8 +423,8 @@ OPERATIONS: dict[str, Any] = {
     "stddev": _stddev,
     "median": _percentile,
     "percentile": _percentile,
-    "first": lambda p, rows, a: next(iter(_known(rows)), None),
-    "last": lambda p, rows, a: next(iter(_known(rows)[::-1]), None),
+    "first": lambda p, rows, a: next(iter(_known(rows, p["first"])), None),
+    "last": lambda p, rows, a: next(iter(_known(rows, p["last"])[::-1]), None),
     "latest": _latest,
     "top": _top,
     "values": lambda p, rows, a: sorted(set(_known(rows)))[: p.get("limit", 1000)] or None,
