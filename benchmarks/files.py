@@ -2,11 +2,14 @@
 
     python -m benchmarks.files same [PYTHON ...]     # of environments with Spark 3.5, 4.1, 4.2, …
     python -m benchmarks.files cost 0.1 1            # gigabytes of lines
+    python -m benchmarks.files s3a                   # fetches 630 MB of jars, once
 
 `same`: the lines of the CDNOW example and a hostile set, from shuffled tables, with 1, 2, 7 and 64
 shuffle partitions, classic and (from Spark 4) Connect: one hash for each stage, or exit code 1.
 `cost`: writing verified files, by turns with Spark's plain `write.text` of the same recorded lines
 in the same session, and the most memory that the JVM (with a heap of 1 GB) and Python held.
+`s3a`: files written by Spark's own s3a to an S3 over a socket (moto), verified, and a bucket that is
+not there. Spark 4.1, whose Hadoop is that of the jars.
 """
 
 from __future__ import annotations
@@ -38,8 +41,10 @@ from spark_profiles import (
     places,
     schemas,
     stores,
+    verify,
 )
 from spark_profiles.demo import tables as example
+from spark_profiles.errors import PlatformError
 from spark_profiles.packing import Limits
 
 HERE = Path(__file__).resolve().parents[1]
@@ -194,6 +199,43 @@ def cost(gigabytes: float, place: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def s3a() -> dict[str, Any]:
+    """What was written and verified, and what is said of a missing bucket."""
+    import boto3  # noqa: PLC0415  of this one alone
+    from linework import recorded, row  # noqa: PLC0415
+    from moto.server import ThreadedMotoServer  # noqa: PLC0415
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    url = f"http://127.0.0.1:{server.get_host_and_port()[1]}"
+    os.environ |= {
+        "AWS_ENDPOINT_URL": url, "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x",
+        "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true",
+    }  # fmt: skip
+    boto3.client("s3", endpoint_url=url).create_bucket(Bucket="import")
+    spark = session(
+        "classic",
+        **{
+            "spark.jars.packages": "org.apache.hadoop:hadoop-aws:3.4.2",
+            "spark.hadoop.fs.s3a.endpoint": url,
+            "spark.hadoop.fs.s3a.endpoint.region": "us-east-1",
+            "spark.hadoop.fs.s3a.path.style.access": "true",
+        },
+    )
+    rows = [row(f"c{n}", {"t": "é😀" * 200}) for n in range(500)]
+    lines = recorded(spark, [*rows, *(row(f"d{n}", {}, "DELETE") for n in range(50))])
+    write(spark, lines, "s3a://import/shop/run_id=1", 100_000)
+    found = verify.verify("s3a://import/shop/run_id=1")
+    try:
+        write(spark, lines, "s3a://nowhere/shop/run_id=1", 100_000)
+        said = "nothing"
+    except PlatformError as error:
+        said = str(error.problems[0])
+    spark.stop()
+    server.stop()
+    return {"files": found.files, "lines": found.lines, "bytes": found.bytes, "no bucket": said}
+
+
 def main(argv: list[str]) -> int:
     what, *rest = argv or ["help"]
     if what == "one":
@@ -203,6 +245,8 @@ def main(argv: list[str]) -> int:
             print(json.dumps(cost(float(rest[0]), scratch)))
     elif what == "same":
         return same(rest or [sys.executable])
+    elif what == "s3a":
+        print(json.dumps(s3a()))
     elif what == "cost":
         for gigabytes in rest or ["0.1", "1"]:
             asked = [sys.executable, "-m", "benchmarks.files", "one-cost", gigabytes]
