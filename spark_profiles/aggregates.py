@@ -92,9 +92,13 @@ def _is_category(aggregate: Aggregate, category: str) -> str:
 
 
 def _trend(aggregate: Aggregate, now: Number, before: Number) -> str:
-    change = arithmetic.let(
-        "ab", f"named_struct('a', {now.sql}, 'b', {before.sql})", lambda p: f"{p}.a - {p}.b"
-    )
+    # A difference that may not fit into 38 digits would stop the job on some engines.
+    most = arithmetic.power(37 - now.scale)
+
+    def difference(p: str) -> str:
+        return f"case when abs({p}.a) < {most} and abs({p}.b) < {most} then {p}.a - {p}.b end"
+
+    change = arithmetic.let("ab", f"named_struct('a', {now.sql}, 'b', {before.sql})", difference)
     if aggregate.trend == "change":
         return change
     scale = min(now.scale, MOST_DIGITS)

@@ -60,6 +60,16 @@ CASES = {
     "none in it": "one row, of 2019, which lies in no window but lifetime",
     "no row": "the user has no row at all",
 }
+HEADER = {
+    "name": "cross",
+    "time_zone": "Europe/Paris",
+    "identifier": {"user_account_id": "customer"},
+    "sources": {
+        "customers": {"table": "customers", "key": "customer"},
+        "purchases": {"table": "purchases", "key": "customer", "time": "at", "row_id": ["id"]},
+    },
+    "users": "customers",
+}
 NOT_ASKED = ("default", "nulls")  # said of the written value, not of the operation
 
 
@@ -131,18 +141,7 @@ def expected() -> dict[tuple[str, str, str], Any]:
 def plan(spark: SparkSession, properties: dict[str, dict[str, Any]]) -> pipeline.Plan:
     """One plan of all their cells."""
     profile = {f"c{n}": {"from": "purchases", **p} for n, p in enumerate(properties.values())}
-    definition = loader.parse_definition({
-        "name": "cross",
-        "time_zone": "Europe/Paris",
-        "identifier": {"user_account_id": "customer"},
-        "sources": {
-            "customers": {"table": "customers", "key": "customer"},
-            "purchases": {"table": "purchases", "key": "customer", "time": "at", "row_id": ["id"]},
-        },
-        "users": "customers",
-        "empty_sections": "write",
-        "profile": profile,
-    })  # fmt: skip
+    definition = loader.parse_definition({**HEADER, "empty_sections": "write", "profile": profile})
     rows = [(case, *row.values()) for case in CASES for row in rows_of(case)]
     tables = {
         "customers": spark.createDataFrame([(case,) for case in CASES], "customer string"),

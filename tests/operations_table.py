@@ -46,8 +46,8 @@ With `per` and `categories` it is an object with one member a category, inside t
 - Decimals and whole numbers are exact. A double is rounded half up to `scale` digits (6 where none is declared) before
   anything is done with it; NaN, infinity and doubles of more than 28 digits count as unknown (null).
 - What is divided, merged, weighed or ranked is looked at with at most 6 digits after the point; there, numbers of more than 26
-  digits before the point count as unknown. Where either side of a division is 10^(30 - digits) or more, or a sum does not fit
-  into 38 digits, there is no value.
+  digits before the point count as unknown. Where either side of a division is 10^(30 - digits) or more, or a sum or a
+  difference (`trend`) does not fit into 38 digits, there is no value.
 - Rounding is half up (away from zero), once, from the exact value.
 - *No value* is left out of the JSON, or is the `default`, or is written as null with `nulls: write` (of a property, or of
   the whole definition). A section without any value is left out, or written as `{}` with `empty_sections: write`.

@@ -147,3 +147,27 @@ def test_the_hash_ignores_layout_and_comments_and_sees_every_choice() -> None:
 def test_the_contract_example_is_a_definition() -> None:
     text = Path(__file__).with_name("contract.yaml").read_text(encoding="utf-8")
     assert loader.parse_yaml(text).name == "shop"
+
+
+@pytest.mark.parametrize(
+    ("profile", "said"),
+    [
+        ("  é: {value: x}\n  e\u0301: {value: y}\n", "differ only in how accents are encoded"),
+        ("  a: {from: purchases, count: true, per: kind, categories: [x, X]}\n", "x and X differ"),
+        (
+            "  a: {from: purchases, count: true, per: kind, categories: [x, x]}\n",
+            "x is named twice",
+        ),
+        ("  a: {from: purchases, count: true, per: kind, categories: [$x]}\n", "begins with $"),
+        ("  a: {from: purchases, top: kind, members: [name, name]}\n", "members are named twice"),
+    ],
+)
+def test_names_that_a_reader_takes_for_each_other_are_refused(profile: str, said: str) -> None:
+    assert [p for p in problems_of(GOOD + profile) if said in p]
+
+
+def test_records_in_a_declared_order_need_no_time() -> None:
+    text = GOOD.replace(", time: purchased_at", "").replace(", windows: [30d, lifetime]", "")
+    latest = "  a: {from: purchases, latest: 3, fields: {id: id}}\n"
+    assert [p for p in problems_of(text + latest) if "latest over purchases, which has no" in p]
+    assert loader.parse_yaml(text + latest.replace("}}", "}, order: [id desc]}")).definition_hash

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -11,7 +11,7 @@ import cross_table
 import operations_table as table
 import pytest
 
-from spark_profiles import operations, windows
+from spark_profiles import loader, operations, pipeline, windows
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -62,6 +62,36 @@ def test_every_operation_over_every_window_is_what_the_twin_says(
     assert computed.keys() == expected.keys() if all_windows else computed.keys() < expected.keys()
     wrong = {cell: (v, expected[cell]) for cell, v in computed.items() if v != expected[cell]}
     assert wrong == {}
+
+
+def test_a_difference_that_does_not_fit_is_no_value(spark: SparkSession) -> None:
+    """Not the end of the run, as a plain subtraction is with ANSI mode on, and on Sail."""
+    huge, fit = Decimal(9 * 10**37), Decimal(9 * 10**36)
+    rows = [
+        (user, n, _days_ago(days), amount)
+        for user, most in (("a", huge), ("b", fit))
+        for n, (days, amount) in enumerate([(1, most), (40, -most)])
+    ]
+    plan = pipeline.plan(
+        spark,
+        loader.parse_definition({**cross_table.HEADER, "profile": {"p": {
+            "from": "purchases", "sum": "amount", "windows": ["30d"], "trend": "change",
+        }}}),
+        as_of="2026-04-01",
+        tables={
+            "customers": spark.createDataFrame([("a",), ("b",)], "customer string"),
+            "purchases": spark.createDataFrame(
+                rows, "customer string, id int, at timestamp, amount decimal(38,0)"
+            ),
+        },
+    )  # fmt: skip
+    found = {r["profile_key"]: r["user_profile"]["p"] for r in plan.profiles.collect()}
+    assert found["a"] is None
+    assert found["b"]["30d"] == 2 * fit
+
+
+def _days_ago(days: int) -> datetime:
+    return datetime(2026, 4, 1, tzinfo=timezone.utc) - timedelta(days=days)
 
 
 def test_the_page_of_all_windows_is_current() -> None:

@@ -346,3 +346,18 @@ def test_decimals_keep_their_sign_and_their_digits(spark: SparkSession) -> None:
     assert '"smallest":-1.50' in payload
     assert '"last":[{"id":2,"amount":-1.50},{"id":1,"amount":0.00}]' in payload
     assert '"average":-0.62' in payload
+
+
+def test_defaults_of_another_kind_than_their_values_are_all_named(spark: SparkSession) -> None:
+    wrong = shop.definition(**{
+        "sum: amount": "sum: amount, default: none",
+        "first: category": "first: category, default: 0",
+        "value: first_name": "value: first_name, default: true",
+    })  # fmt: skip
+    with pytest.raises(DefinitionError) as caught:
+        plan(spark, shop.customers(spark, {}), shop.purchases(spark, {}), definition=wrong)
+    assert [(p.where.split(" ")[-1], p.expected) for p in caught.value.problems] == [
+        ("profile.firstname.default", "text"),
+        ("profile.purchases.amount.default", "a number"),
+        ("profile.purchases.first.default", "text"),
+    ]

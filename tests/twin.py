@@ -60,11 +60,14 @@ def _over(
 
 
 def _trend(prop: dict[str, Any], now: Any, before: Any) -> Any:
+    """From the exact values; what is divided has at most 6 digits, the result is rounded once."""
     if now is None or before is None:
         return None
-    if prop["trend"] == "change":
-        return now - before
-    return divided(Fraction(now) - Fraction(before), abs(Fraction(before)), prop.get("scale", 6))
+    change = Fraction(now) - Fraction(before)
+    digits = prop.get("scale", 6)
+    if prop["trend"] == "growth":
+        return divided(*(Fraction(half_up(x, 6)) for x in (change, abs(Fraction(before)))), digits)
+    return half_up(change, digits) if "half_life" in prop else now - before
 
 
 def steps(numbers: list[Any], tiles: int, best: str) -> list[int | None]:
@@ -402,7 +405,9 @@ def _decayed(prop: dict[str, Any], rows: list[Row], as_of: datetime) -> Decimal 
             total += weight
         elif row["amount"] is not None and abs(row["amount"]) < 10**20:
             total, is_known = total + weight * Fraction(row["amount"]), True
-    return half_up(total, prop.get("scale", 6)) if is_known else None
+    if not is_known or "trend" in prop:
+        return total if is_known else None
+    return half_up(total, prop.get("scale", 6))
 
 
 def _ratio(prop: dict[str, Any], rows: list[Row], as_of: datetime) -> Decimal | None:
