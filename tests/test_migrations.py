@@ -96,7 +96,7 @@ def test_new_tables_are_of_this_version_at_once(a_shop: Shop) -> None:
     with pytest.raises(Exception, match=r"(?i)constraint"):
         migrations.append(audit, "delivered", [("shop", None, "{}", "{}", "h", "r")])
     with pytest.raises(deltalake.exceptions.DeltaError, match="validation"):
-        DeltaTables(a_shop.job.audit).put("files", "r", [
+        DeltaTables(a_shop.job.audit).put_records("files", "r", [
             {"run_id": "r", "file": "f", "operation": "UPSERT", "status": "lost"}
         ])  # fmt: skip
     assert [row["schema_version"] for row in a_shop.table("versions")] == [migrations.VERSION]
