@@ -68,7 +68,7 @@ def held(emulator: Emulator) -> dict[str, Any]:
 def test_compressed_files_are_not_sent(written: WrittenRun, run: Run, emulator: Emulator) -> None:
     tables = DeltaTables(str(written.audit))
     packed = [{**row, "file": row["file"] + ".gz"} for row in written.rows("files")]
-    tables.put("files", written_run.RUN_ID, packed)
+    tables.put_records("files", written_run.RUN_ID, packed)
     manifest = written.output / "manifest.json"
     manifest.write_text(manifest.read_text().replace('.ndjson"', '.ndjson.gz"'))
     code, _, err = run()
