@@ -60,9 +60,8 @@ def gated_columns(definition: Definition) -> dict[str, str]:
     by_purposes = gates(definition)
     return {
         column: by_purposes[prop.purposes]
-        for path, prop in definition.properties()
+        for column, prop in values.properties_by_column(definition).items()
         if prop.purposes
-        for column in values.columns_below(definition, path)
     }
 
 

@@ -290,8 +290,8 @@ def _consents(definition: Definition) -> Iterator[Problem]:
 
 def _purposes(definition: Definition, known: set[str]) -> Iterator[Problem]:
     """Purposes that nobody can consent to, and ways by which values get round the consent."""
-    paths = values.paths(definition)
-    gated: dict[str, tuple[str, ...]] = {}
+    by_column = values.properties_by_column(definition)
+    gated = {path: by_column[c].purposes for path, c in values.paths(definition).items()}
     for path, prop in definition.properties():
         for name in prop.purposes:
             if name not in known:
@@ -300,8 +300,6 @@ def _purposes(definition: Definition, known: set[str]) -> Iterator[Problem]:
                 )
                 place = f"{values.place(path)}.purpose"
                 yield Problem(place, f"no consent {name!r}", expected, nearest(name, known))
-        mine = values.columns_below(definition, path)
-        gated |= {dotted: prop.purposes for dotted, column in paths.items() if column in mine}
     for path, prop in definition.properties():
         if isinstance(prop, Derived) and path[0] != CONSENTS:
             yield from _leaks(values.place(path), prop, gated)

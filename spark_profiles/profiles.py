@@ -277,7 +277,7 @@ def _property(
     if path in columns_of:
         column = columns_of[path]
         writes_null = (prop.nulls or definition.nulls) == "write"
-        gate = consents.gates(definition).get(prop.purposes, "")
+        gate = consents.gates(definition)[prop.purposes] if prop.purposes else ""
         return shapes.Leaf(column, writes_null=writes_null, gate=gate)
     inner = dict.fromkeys(p[len(path)] for p in columns_of if p[: len(path)] == path)
     return shapes.Object(

@@ -12,7 +12,7 @@ from spark_profiles.operations import Aggregate
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from spark_profiles.definition import Definition
+    from spark_profiles.definition import Definition, Property
 
 LIFETIME = "lifetime"
 
@@ -71,10 +71,15 @@ def columns_by_path(definition: Definition) -> dict[tuple[str, ...], str]:
     return found
 
 
-def columns_below(definition: Definition, path: tuple[str, ...]) -> list[str]:
-    """The columns of one property: its own, or those of its windows and categories."""
-    found = columns_by_path(definition)
-    return [column for place, column in found.items() if place[: len(path)] == path]
+def properties_by_column(definition: Definition) -> dict[str, Property]:
+    """Column -> the property whose value, or one of whose values, it holds."""
+    found: dict[str, Property] = {}
+    for number, (path, prop) in enumerate(definition.properties()):
+        if isinstance(prop, Aggregate):
+            found |= {value.column: prop for value in of_property(number, path, prop)}
+        else:
+            found[column(number)] = prop
+    return found
 
 
 def paths(definition: Definition) -> dict[str, str]:
