@@ -4,8 +4,10 @@ Evidence, the strongest first; each execution and each file is used once:
 
     content       the platform's copy of the input has the SHA-256 of the file
     elimination   one execution is nobody's, its content cannot be had, and one file is without:
-                  the import is this run's own
-    size          the execution ended, and its totals are the lines of one file only
+                  the import is this run's own; but not where another file went twice, of which
+                  it may be the second execution that shows late
+
+Totals are no evidence: a platform that counts wrongly would name the wrong file.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ def match(
     executions: Sequence[Execution],
     *,
     accounted: frozenset[str],
+    repeated: frozenset[str],
     content: Callable[[Execution], str | None],
 ) -> Matched:
     """Match files of unknown fate with executions that no file is known for.
@@ -48,6 +51,7 @@ def match(
         executions: those of the run's import that no file is known for.
         accounted: SHA-256 of the files whose executions are known: an execution with such a
             content is a second one of that file.
+        repeated: names of the files of this run that were sent more than once.
         content: the SHA-256 of an execution's input; None where it cannot be had.
     """
     waiting, found = list(files), []
@@ -64,22 +68,9 @@ def match(
         else:
             unknown.append(execution)
             differs = differs or sha256 is not None
-    if len(unknown) == 1 and len(waiting) == 1 and not differs:
+    is_sure = len(waiting) == 1 and repeated <= {waiting[0].name}
+    if len(unknown) == 1 and is_sure and not differs:
         found.append((waiting.pop(), unknown.pop()))
-    for execution in list(unknown) if not differs else ():
-        fitting = [file for file in waiting if _fits(execution, file)]
-        alike = [other for other in unknown if any(_fits(other, file) for file in fitting)]
-        if len(fitting) == 1 and len(alike) == 1:
-            waiting.remove(fitting[0])
-            unknown.remove(execution)
-            found.append((fitting[0], execution))
     absent = () if unknown else tuple(waiting)
     unclear = tuple(waiting) if unknown else ()
     return Matched(tuple(found), absent, unclear, (*nobodys, *unknown))
-
-
-def _fits(execution: Execution, file: FileRecord) -> bool:
-    """Whether the totals of an ended execution are the lines of the file, or may still be."""
-    if not execution.is_final or execution.total_success is None:
-        return not execution.is_final
-    return execution.total_success + (execution.total_failure or 0) == file.lines

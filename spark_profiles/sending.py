@@ -239,8 +239,8 @@ class Sending:
     def _matched(self) -> Matched:
         """The unclear files with the executions that no file is known for.
 
-        Where content does not tell, the executions are followed to their end first: then their
-        totals may, and nothing can be applied late.
+        Where it cannot be told, the executions are followed to their end first, so that nothing
+        is applied late.
         """
         unclear = [self._files[name] for name in self._files if name in self._unclear]
         while True:
@@ -248,6 +248,7 @@ class Sending:
                 unclear,
                 self._unaccounted(),
                 accounted=frozenset(f.sha256 for f in self._files.values() if f.execution_id),
+                repeated=frozenset(f.name for f in self._files.values() if f.attempts > 1),
                 content=self._content,
             )
             if not matched.unclear or all(execution.is_final for execution in matched.nobodys):
