@@ -145,14 +145,16 @@ def same(pythons: list[str]) -> int:
                 told = subprocess.run(asked, cwd=HERE, env=env, capture_output=True, text=True,
                                       check=False)  # fmt: skip
                 if told.returncode:
-                    print(f"{spark} {mode}: FAILED\n{told.stderr[-3000:]}")
+                    words = [t for t in told.stderr.splitlines() if not t.startswith("\tat ")]
+                    print(f"{spark} {mode}: FAILED", *words[-40:], sep="\n", flush=True)
                     seen.setdefault("failed", set()).update("12")
                     continue
                 for name, by_partitions in json.loads(told.stdout.splitlines()[-1]).items():
                     hashes = set(by_partitions.values())
                     seen.setdefault(name, set()).update(hashes)
                     counts = ", ".join(by_partitions)
-                    print(f"Spark {spark:<6} {mode:<8} {name:<8} {counts} partitions:", *hashes)
+                    print(f"Spark {spark:<6} {mode:<8} {name:<8} {counts} partitions:", *hashes,
+                          flush=True)  # fmt: skip
     return int(any(len(hashes) > 1 for hashes in seen.values()))
 
 
