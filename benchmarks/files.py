@@ -99,7 +99,8 @@ def cdnow(spark: SparkSession, tables: Path, seed: int) -> DataFrame:
 def hostile_lines(spark: SparkSession, _: Path, seed: int) -> DataFrame:
     wanted = list(hostile.wanted().items())
     random.Random(seed).shuffle(wanted)
-    texts = commands.payloads(hostile.profiles(spark, dict(wanted)))
+    made = hostile.profiles(spark, dict(wanted)).withColumn("payload", F.to_json("user_profile"))
+    texts = commands.payloads(made)
     none = spark.createDataFrame([], schemas.DELIVERED)
     return commands.lines(changes.between(none, texts, as_of=shop.at("2026-03-31")))
 
