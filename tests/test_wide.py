@@ -93,14 +93,15 @@ def test_a_plan_of_500_properties_is_quickly_made(
         # Of each source a few narrow questions, of the whole plan one; here the engine's own work
         # counts as well, since Sail is in this process.
         assert len(asked) <= 7 * len(given)
+        assert sum(size > max(asked) / 3 for size in asked) == 1
         assert used < 12
     else:
         assert len(asked) <= 15_000  # objects of the JVM, made or called; 46,000 by single columns
         assert used < 5
 
 
-def messages(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> list[None]:
-    """One for each message to the engine from now on."""
+def messages(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """For each message to the engine from now on, its size (of calls of objects, 0)."""
     if ".connect." in type(spark).__module__:
         from pyspark.sql.connect.client.core import SparkConnectClient as Client
 
@@ -109,11 +110,11 @@ def messages(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> list[None]
         from py4j.clientserver import ClientServerConnection as Client
 
         name = "send_command"
-    asked: list[None] = []
+    asked: list[int] = []
     send = getattr(Client, name)
 
     def counted(self: Any, *args: Any, **named: Any) -> Any:
-        asked.append(None)
+        asked.append(named["plan"].ByteSize() if "plan" in named else 0)
         return send(self, *args, **named)
 
     monkeypatch.setattr(Client, name, counted)
