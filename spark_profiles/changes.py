@@ -70,17 +70,19 @@ def between(
     policy: Policy = Policy(),
     known: Known = Known(),
     with_base: bool = False,
+    with_unusable: bool = False,
 ) -> DataFrame:
     """How each profile differs from its last confirmed delivery; one row is a profile.
 
     Args:
         delivered: profile_key, identifier, payload, payload_hash; one row per profile_key.
-        wanted: the same columns; one row per profile_key. Where it has a column is_unusable too, of
-            the rows for which that is true nothing but the key is looked at: such users are there.
+        wanted: the same columns; one row per profile_key.
         as_of: the instant from which a user that is not wanted counts as gone.
         policy: what is sent of that which differs.
         known: what else decides; its `delivered` is not looked at.
         with_base: also give `base`; then `delivered` has run_id as well.
+        with_unusable: `wanted` has is_unusable as well; of the rows for which that is true nothing
+            but the key is looked at: such users are there.
 
     Returns:
         profile_key, change (new, changed, gone, same, held, kept or unusable), since (when a gone
@@ -97,7 +99,7 @@ def between(
         F.col("payload_hash").alias("delivered_hash"),
         *([_is_exact(known).alias("is_exact")] if with_base else []),
     )
-    both = _marked(_together(wanted, before), known)
+    both = _marked(_together(wanted, before, with_unusable=with_unusable), known)
     is_missed = F.col("payload_hash").isNull() & ~(F.col("is_unusable") & ~F.col("is_removed"))
     is_asked = F.lit(True) if policy.resend_all else F.col("is_asked")
     decided = both.withColumn("change", _change(policy, as_of, is_asked))
@@ -138,13 +140,12 @@ def _change(policy: Policy, as_of: datetime, is_asked: Column) -> Column:
     return change
 
 
-def _together(wanted: DataFrame, before: DataFrame) -> DataFrame:
+def _together(wanted: DataFrame, before: DataFrame, *, with_unusable: bool) -> DataFrame:
     """Each profile as wanted and as delivered; a user who is neither is not there."""
-    if "is_unusable" not in wanted.columns:
-        return wanted.join(before, on="profile_key", how="full").withColumn(
-            "is_unusable", F.lit(False)
-        )
+    # The plan of `wanted` may be huge: it is not asked which columns it has.
     both = wanted.join(before, on="profile_key", how="full")
+    if not with_unusable:
+        return both.withColumn("is_unusable", F.lit(False))
     both = both.withColumn("is_unusable", F.coalesce("is_unusable", F.lit(False)))
     return both.where(~F.col("is_unusable") | F.col("delivered_hash").isNotNull())
 

@@ -110,7 +110,7 @@ def plan(
     everyone = commands.payloads(assembled)
     changed = changes.between(
         _delivered(spark, known), everyone, as_of=instant, policy=policy, known=known,
-        with_base=definition.delivery.strategy == MINIMAL,
+        with_base=definition.delivery.strategy == MINIMAL, with_unusable=True,
     )  # fmt: skip
     return Plan(
         definition=definition,
