@@ -48,7 +48,7 @@ _ONE_MACHINE = {
     "spark.log.level": "ERROR",
     # One task for the small snapshots of audit tables instead of 50.
     "spark.databricks.delta.snapshotPartitions": "1",
-    # VACUUM lists the files of a table in so many tasks; 10,000 of them take minutes on one machine.
+    # VACUUM lists the files of a table in so many tasks; 10,000 take minutes on one machine.
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "8",
     # The sources are sorted by key, so that aggregation can stream instead of filling a table.
     "spark.sql.execution.replaceHashWithSortAgg": "true",
