@@ -55,7 +55,7 @@ test-large: setup $(VENV)/.dev  ## Many drawn definitions on all engines, TPC-H 
 	@cd $(HERE) && $(BIN)/python -m pytest --large -m large
 
 histories: $(VENV)/.dev  ## 200 drawn histories of runs that are killed (takes an hour)
-	@cd $(HERE) && $(BIN)/python -m pytest tests/histories --engine sail --histories 200 -s
+	@cd $(HERE) && $(BIN)/python -m pytest tests/histories --engine sail --large --histories 200 -s
 
 check: $(VENV)/.dev  ## Format, lint and types
 	@cd $(HERE) && $(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy

@@ -37,7 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption("--large", action="store_true", help="also run what takes minutes")
     parser.addoption("--write-docs", action="store_true", help="write the tables of the manual")
-    parser.addoption("--histories", type=int, default=8, help="so many histories are drawn")
+    parser.addoption("--histories", type=int, default=5, help="so many histories are drawn")
 
 
 def pytest_configure(config: pytest.Config) -> None:

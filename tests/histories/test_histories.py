@@ -25,9 +25,11 @@ pytestmark = pytest.mark.sail
 
 POST = "POST document_imports/N/executions"
 SECOND_DAY = Day(joined=2, renamed=2, left=1, bought=3, dirt=True)
+LONG = "a run that settles another, with changes, deletes and rejected lines"
+"""A sweep of minutes: with `--large` only."""
 SWEPT = {
     "the first run": ((), Step()),
-    "a run that settles another, with changes, deletes and rejected lines": (
+    LONG: (
         (Step(executions=("failed",), kill="after GET document_imports/N/executions/N #1"),),
         Step(SECOND_DAY, Shape(with_city=True, with_amount=True), rejects=4),
     ),
@@ -55,7 +57,9 @@ def other_workers() -> Iterator[Workers]:
     server.close()
 
 
-@pytest.mark.parametrize("name", SWEPT)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.large] * (n == LONG)) for n in SWEPT]
+)
 def test_killed_at_each_boundary(
     name: str, workers: Workers, pytestconfig: pytest.Config, capsys: pytest.CaptureFixture[str]
 ) -> None:
