@@ -5,7 +5,7 @@ Evidence, the strongest first; each execution and each file is used once:
     content       the platform's copy of the input has the SHA-256 of the file
     elimination   one execution is nobody's, its content cannot be had, and one file is without:
                   the import is this run's own; but not where another file went twice, of which
-                  it may be the second execution that shows late
+                  it may be the second execution that shows late, or ended without it being told
 
 Totals are no evidence: a platform that counts wrongly would name the wrong file.
 """
@@ -41,7 +41,7 @@ def match(
     executions: Sequence[Execution],
     *,
     accounted: frozenset[str],
-    repeated: frozenset[str],
+    doubtful: frozenset[str],
     content: Callable[[Execution], str | None],
 ) -> Matched:
     """Match files of unknown fate with executions that no file is known for.
@@ -51,7 +51,8 @@ def match(
         executions: those of the run's import that no file is known for.
         accounted: SHA-256 of the files whose executions are known: an execution with such a
             content is a second one of that file.
-        repeated: names of the files of this run that were sent more than once.
+        doubtful: names of the files of this run that may have an execution which is not known:
+            sent more than once, or ended without it being told.
         content: the SHA-256 of an execution's input; None where it cannot be had.
     """
     waiting, found = list(files), []
@@ -68,7 +69,7 @@ def match(
         else:
             unknown.append(execution)
             differs = differs or sha256 is not None
-    is_sure = len(waiting) == 1 and repeated <= {waiting[0].name}
+    is_sure = len(waiting) == 1 and doubtful <= {waiting[0].name}
     if len(unknown) == 1 and is_sure and not differs:
         found.append((waiting.pop(), unknown.pop()))
     absent = () if unknown else tuple(waiting)

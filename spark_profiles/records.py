@@ -49,6 +49,12 @@ class FileRecord:
         """Whether nothing more can happen to it."""
         return self.status in FINAL
 
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether the platform may have an execution of it that is not known here."""
+        is_untold = self.status is FileStatus.FAILED and self.execution_id is None
+        return self.attempts > (0 if is_untold else 1)
+
 
 @dataclass(frozen=True)
 class RejectedLine:

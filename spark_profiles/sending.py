@@ -248,7 +248,7 @@ class Sending:
                 unclear,
                 self._unaccounted(),
                 accounted=frozenset(f.sha256 for f in self._files.values() if f.execution_id),
-                repeated=frozenset(f.name for f in self._files.values() if f.attempts > 1),
+                doubtful=frozenset(f.name for f in self._files.values() if f.is_doubtful),
                 content=self._content,
             )
             if not matched.unclear or all(execution.is_final for execution in matched.nobodys):

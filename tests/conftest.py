@@ -65,7 +65,7 @@ def spark_session(request: pytest.FixtureRequest) -> Iterator[SparkSession]:
         cores="2",
         settings={
             "spark.sql.shuffle.partitions": "2",
-            "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+            "spark.driver.extraJavaOptions": "-XX:+UseSerialGC -Xms1g",
         },
     )
     yield spark

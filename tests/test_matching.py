@@ -28,14 +28,14 @@ def matched(
     executions: Sequence[Execution],
     contents: dict[str, str] | None = None,
     accounted: Sequence[str] = (),
-    repeated: Sequence[str] = (),
+    doubtful: Sequence[str] = (),
 ) -> Matched:
     def content(one: Execution) -> str | None:
         name = (contents or {}).get(one.id)
         return f"sha-of-{name}" if name else None
 
     known = frozenset(f"sha-of-{name}" for name in accounted)
-    return match(files, executions, accounted=known, repeated=frozenset(repeated), content=content)
+    return match(files, executions, accounted=known, doubtful=frozenset(doubtful), content=content)
 
 
 def pairs(of: Matched) -> dict[str, str]:
@@ -82,9 +82,9 @@ def test_two_executions_of_one_file_are_one_match() -> None:
 
 
 def test_a_file_that_went_twice_may_be_any_execution_that_shows_late() -> None:
-    assert names(matched([A], [execution(1)], repeated=["b"]).unclear) == ["a"]
-    assert pairs(matched([A], [execution(1)], repeated=["a"])) == {"a": "1"}
-    assert pairs(matched([A], [execution(1)], {"1": "a"}, repeated=["b"])) == {"a": "1"}
+    assert names(matched([A], [execution(1)], doubtful=["b"]).unclear) == ["a"]
+    assert pairs(matched([A], [execution(1)], doubtful=["a"])) == {"a": "1"}
+    assert pairs(matched([A], [execution(1)], {"1": "a"}, doubtful=["b"])) == {"a": "1"}
 
 
 def test_totals_tell_nothing() -> None:

@@ -42,6 +42,9 @@ SWEPT = {
 ALIKE = {"a run that gives another up and is stopped by a limit": r"folder of a run|aband|tripped"}
 """Of a history that is like others up to there: the boundaries that only it has."""
 
+EACH = 3
+"""A kill takes two seconds; which boundaries are hit without `--histories 100`."""
+
 
 @pytest.fixture(scope="module")
 def workers() -> Iterator[Workers]:
@@ -63,7 +66,10 @@ def other_workers() -> Iterator[Workers]:
 def test_killed_at_each_boundary(
     name: str, workers: Workers, pytestconfig: pytest.Config, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One kill after another in one history; with many histories, each in one of its own."""
+    """One kill after another in one history, at every third boundary.
+
+    With many histories at all of them, each in a history of its own.
+    """
     former, last = SWEPT[name]
     ended = play.play(History((*former, last)), workers)[len(former)]
     is_large = pytestconfig.getoption("--histories") >= 100
@@ -74,6 +80,7 @@ def test_killed_at_each_boundary(
         if is_large or not boundary.startswith("after") or boundary == ended.boundaries[-1]
         if is_large or re.search(ALIKE.get(name, ""), boundary)
     ]
+    wanted = wanted if is_large else wanted[::EACH]
     steps = [replace(last, kill=f"{boundary} #1") for boundary in wanted]
     hit: Counter[str] = Counter()
     if not is_large:
@@ -129,6 +136,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("mutation", BROKEN)
 def test_the_law_fails_when_the_order_is_broken(mutation: str, workers: Workers) -> None:
     play.play(History(BROKEN[mutation]), workers)
@@ -173,6 +181,7 @@ def test_of_two_at_once_one_goes_on(workers: Workers, other_workers: Workers) ->
     assert two_at_once("", workers, other_workers) == ["confirmed", "unsettled"]
 
 
+@pytest.mark.large
 def test_the_law_fails_without_the_lease(workers: Workers, other_workers: Workers) -> None:
     with pytest.raises(AssertionError):
         two_at_once("drop the lease", workers, other_workers)
