@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """What runs the tests, and whether generated parts of documents are made anew."""
-    parser.addoption("--rewrite", action="store_true", help="rewrite what documents show")
     parser.addoption(
         "--engine",
         choices=["spark", "sail"],
@@ -36,8 +35,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--fault-scripts", type=int, default=60, help="how many drawn scripts of faults are run"
     )
     parser.addoption("--large", action="store_true", help="also run what takes minutes")
-    parser.addoption("--write-docs", action="store_true", help="write the tables of the manual")
-    parser.addoption("--histories", type=int, default=5, help="so many histories are drawn")
+    parser.addoption("--write-docs", action="store_true", help="write what documents show anew")
+    parser.addoption("--histories", type=int, default=4, help="so many histories are drawn")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -84,14 +83,15 @@ def spark(spark_session: SparkSession) -> Iterator[SparkSession]:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark what needs a session, and choose what the engine of this run can be asked.
 
-    Tests marked `jvm` look at bytes or plans of Spark itself; tests marked `sail` start many
-    processes and would take hours with a JVM in each.
+    Tests marked `jvm` look at bytes or plans of Spark itself; tests marked `sail` are long stories
+    of runs, which take a minute each on Spark: there they are told with --large.
     """
     for item in items:
         if "spark_session" in getattr(item, "fixturenames", ()):
             item.add_marker("spark")
-    other = {"spark": "sail", "sail": "jvm"}[config.getoption("--engine")]
-    markers = [other] if config.getoption("--large") else [other, "large"]
+    is_sail, is_large = config.getoption("--engine") == "sail", config.getoption("--large")
+    asked = {"jvm": not is_sail, "sail": is_sail or is_large, "large": is_large}
+    markers = [name for name, is_asked in asked.items() if not is_asked]
     left_out = [item for item in items if any(map(item.get_closest_marker, markers))]
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=left_out)

@@ -177,6 +177,7 @@ def test_nothing_to_tell_is_said(capsys: pytest.CaptureFixture[str], tmp_path: P
     assert run(capsys, "status", "--audit", tmp_path / "none")[0] == 3
 
 
+@pytest.mark.sail
 def test_an_api_that_refuses_or_does_not_answer_is_8_or_7_and_can_be_continued(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -201,6 +202,7 @@ def test_an_api_that_refuses_or_does_not_answer_is_8_or_7_and_can_be_continued(
     assert "confirmed" in out
 
 
+@pytest.mark.large
 @pytest.mark.jvm  # tests/histories kills on Sail, at every boundary
 def test_a_killed_upload_is_continued_by_the_same_command(
     spark: SparkSession, tmp_path: Path

@@ -48,6 +48,7 @@ def columns(a_shop: Shop, table: str) -> set[str]:
     return {field.name for field in schema.fields}
 
 
+@pytest.mark.sail
 def test_tables_of_the_first_version_are_migrated_and_still_read(a_shop: Shop) -> None:
     with zipfile.ZipFile(FIRST) as packed:
         packed.extractall(a_shop.job.audit)

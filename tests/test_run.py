@@ -142,6 +142,7 @@ def test_two_days_and_a_repetition(a_shop: Shop) -> None:
     assert delivered == held
 
 
+@pytest.mark.sail
 def test_an_export_without_its_keys_deletes_nobody(a_shop: Shop) -> None:
     a_shop.run(PEOPLE)
     with pytest.raises(GuardError) as empty:
@@ -160,6 +161,7 @@ def bodies(built: Run) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.ndjson")}
 
 
+@pytest.mark.sail
 def test_built_files_are_as_listed_repeatable_and_sent_once(a_shop: Shop) -> None:
     first = a_shop.build(PEOPLE)
     written = bodies(first)
@@ -213,6 +215,7 @@ def _unavailable(import_id: str) -> Any:
     raise UnavailableError(message)
 
 
+@pytest.mark.sail
 def test_what_was_not_confirmed_is_sent_again_by_itself(a_shop: Shop) -> None:
     a_shop.emulator.faults.fail_executions = 1
     a_shop.emulator.faults.rejects = bool  # every line

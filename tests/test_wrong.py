@@ -54,7 +54,7 @@ def test_all_mistakes_come_in_one_error_with_line_and_remedy_as_documented(
     # Each line of the file that is marked as wrong is named, and no other.
     marked = [n for n, line in enumerate(WRONG.read_text().splitlines(), 1) if "# !" in line]
     assert sorted(set(lines)) == marked
-    if request.config.getoption("--rewrite"):
+    if request.config.getoption("--write-docs"):
         rewrite(text)
     blocks = re.findall(r"```(?:yaml|text)\n(.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL)
     assert WRONG.read_text("utf-8") in blocks
