@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
-from spark_profiles import frames, guard, places, runs, schemas, statements, states
+from spark_profiles import delta_rs, frames, guard, places, runs, schemas, statements, states
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 class Audit:
     """The tables at one location: a path, or a catalog schema (`catalog.schema`).
 
-    Sail cannot replace a part of a table that has arrays. There such tables are written in two
-    steps or by a merge (see `put` and `put_run`), all others in the same way as on Spark.
+    Sail cannot replace a part of a table that has arrays, nor change a table. What it computes is
+    put there in two steps (see `put`); records of the driver go by delta-rs, in one.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class Audit:
     ) -> None:
         self.spark, self.location, self.now, self.is_sail = spark, location, now, is_sail
         self.is_path = "/" in location
+        self._by_delta_rs = delta_rs.DeltaTables(location) if is_sail else None
 
     def create(self) -> None:
         """Create the tables that are not there yet."""
@@ -64,15 +65,12 @@ class Audit:
         self.save(writer, name)
 
     def constrain(self, name: str) -> None:
-        """Give a table the CHECK constraints of a new one; rows that break one keep it away.
-
-        Sail cannot change a table; for it delta-rs does, where it is installed.
-        """
+        """Give a table the CHECK constraints of a new one; rows that break one keep it away."""
         for check, condition in schemas.CHECKS[name].items():
             statement = f"ALTER TABLE {self.target(name)} ADD CONSTRAINT {check}"
             try:
-                if self.is_sail:
-                    _check_by_delta_rs(f"{self.location}/{name}", check, condition)
+                if self._by_delta_rs:
+                    self._by_delta_rs.add_check(name, check, condition)
                 else:
                     self.do(f"{statement} CHECK ({condition})")
             except Exception as error:
@@ -121,6 +119,10 @@ class Audit:
 
     def put_records(self, table: str, run_id: str, records: Sequence[dict[str, Any]]) -> None:
         """The same for a few records of the driver; members that the table lacks are ignored."""
+        if self._by_delta_rs:
+            tables = self._by_delta_rs
+            _repeated(lambda: tables.put_records(table, run_id, records))
+            return
         rows = [tuple(record.get(name) for name, _ in schemas.columns(table)) for record in records]
         self.put(table, run_id, frames.of(self.spark, rows, schemas.TABLES[table]))
 
@@ -132,26 +134,8 @@ class Audit:
         """
         after = replace(run, **changed, updated_at=self.now())
         states.check(run.status, after.status)
-        record = runs.record(after)
-        if self.is_sail:
-            self._merge_run(record)
-        else:
-            self.put_records("runs", after.run_id, [record])
+        self.put_records("runs", after.run_id, [runs.record(after)])
         return after
-
-    def _merge_run(self, record: dict[str, Any]) -> None:
-        """The same in one commit where a part of the table cannot be replaced."""
-        row = tuple(record[name] for name, _ in schemas.columns("runs"))
-        view = f"run_{record['run_id'].replace('-', '_')}"
-        frames.of(self.spark, [row], schemas.TABLES["runs"]).createOrReplaceTempView(view)
-        names = [name for name, _ in schemas.columns("runs")]
-        merge = (
-            f"MERGE INTO {self.target('runs')} AS d USING {view} AS c ON d.run_id = c.run_id"
-            f" WHEN MATCHED THEN UPDATE SET {', '.join(f'{n} = c.{n}' for n in names)}"
-            f" WHEN NOT MATCHED THEN INSERT ({', '.join(names)})"
-            f" VALUES ({', '.join(f'c.{n}' for n in names)})"
-        )
-        self.do(merge)
 
     def runs(self, name: str | None = None) -> list[Run]:
         """The runs, oldest first: of one definition, or of all; instants are aware, in UTC."""
@@ -371,11 +355,3 @@ _KEPT_AWAY = (
     "already exists",
     "validation check",
 )
-
-
-def _check_by_delta_rs(location: str, name: str, condition: str) -> None:
-    try:
-        from deltalake import DeltaTable  # noqa: PLC0415  optional
-    except ImportError:
-        return
-    DeltaTable(location).alter.add_constraint({name: condition})

@@ -64,6 +64,10 @@ class DeltaTables:
             predicate=f"run_id = '{run_id}'",
         )
 
+    def add_check(self, table: str, name: str, condition: str) -> None:
+        """Give the table a CHECK; an error says that it has it, or that rows break it."""
+        self._open(table).alter.add_constraint({name: condition})
+
     def lease(self, name: str) -> tuple[str, int] | None:
         """See `leases.Table`."""
         for row in self.rows("leases", name=name):

@@ -183,8 +183,7 @@ def markdown() -> str:
         "Made by `python -m spark_profiles.dictionary`; do not edit it by hand.",
         "Delta tables without features that need a new reader. Instants are UTC. Columns marked"
         " **P** hold values of persons. What is `not null` or checked is a CHECK constraint: no"
-        " writer gets past it. Tables of older versions get the same when they are migrated; by"
-        " Sail only where delta-rs is installed.",
+        " writer gets past it. Tables of older versions get the same when they are migrated.",
     ]
     for table, columns in COLUMNS.items():
         head = f"## {table}\n\n{ONE_ROW[table]} Partitioned by `{schemas.PARTITIONED_BY[table]}`."

@@ -31,6 +31,7 @@ import pyspark.sql.connect.session  # noqa: F401  imported once, before the fork
 from histories import mutations
 from spark_profiles import changes, datamart, guard, loader, run, sending, session, stores
 from spark_profiles.audit import Audit
+from spark_profiles.delta_rs import DeltaTables
 from spark_profiles.errors import SparkProfilesError
 
 if TYPE_CHECKING:
@@ -87,6 +88,11 @@ def hook(spark: Any, boundaries: Boundaries) -> None:
     if not session.engine(spark).startswith("Sail"):  # there `text` is a call of `save`
         around(writer, "text", lambda _, path: commit("write", path))
     around(type(spark), "sql", statement)
+    around(
+        DeltaTables,
+        "put_records",
+        lambda tables, name, *_: commit("write", f"{tables.location}/{name}"),
+    )
     around(stores.Folder, "remove", lambda folder, name="": removal(folder, name))
     around(stores.Folder, "remove_file", lambda _, name: f"remove {place(name)}")
     around(stores.Folder, "move", lambda _, name, *to: f"move {place(name)}")
@@ -139,6 +145,8 @@ def name_what_is_recorded() -> None:
         return f"({changed.get('status', run.status).value})"
 
     def of_records(_: Any, table: str, run_id: str, records: Any) -> str:
+        if table == "runs":
+            return doing.get()
         states = {str(record["status"]) for record in records if "status" in record}
         if not states:
             return ""
