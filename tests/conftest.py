@@ -64,6 +64,10 @@ def spark_session(request: pytest.FixtureRequest) -> Iterator[SparkSession]:
         cores="2",
         settings={
             "spark.sql.shuffle.partitions": "2",
+            # A few rows are sooner interpreted than code for them compiled, and are the same:
+            # see test_deterministic.
+            "spark.sql.codegen.wholeStage": "false",
+            "spark.sql.codegen.factoryMode": "NO_CODEGEN",
             "spark.driver.extraJavaOptions": "-XX:+UseSerialGC -Xms1g",
         },
     )
@@ -75,9 +79,9 @@ def spark_session(request: pytest.FixtureRequest) -> Iterator[SparkSession]:
 def spark(spark_session: SparkSession) -> Iterator[SparkSession]:
     """The session, cleaned of views after each test."""
     yield spark_session
-    for table in spark_session.catalog.listTables():
-        if table.isTemporary:
-            spark_session.catalog.dropTempView(table.name)
+    for table in spark_session.sql("SHOW TABLES").collect():
+        if table["isTemporary"]:
+            spark_session.catalog.dropTempView(table["tableName"])
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

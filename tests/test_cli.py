@@ -75,6 +75,7 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: str
     assert "Usage" in out
 
 
+@pytest.mark.sail
 def test_a_missing_table_is_4_and_leaves_nothing(
     capsys: pytest.CaptureFixture[str], spark: SparkSession, tmp_path: Path
 ) -> None:
@@ -89,6 +90,7 @@ def test_a_missing_table_is_4_and_leaves_nothing(
     assert not (tmp_path / "import").exists()
 
 
+@pytest.mark.sail
 def test_a_wrong_as_of_is_3(
     capsys: pytest.CaptureFixture[str], spark: SparkSession, tmp_path: Path
 ) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 CASE = drawn.draw(3, 46, 25)
 ANSI, ADAPTIVE = "spark.sql.ansi.enabled", "spark.sql.adaptive.enabled"
 PARTITIONS = "spark.sql.shuffle.partitions"
+COMPILED, FACTORY = "spark.sql.codegen.wholeStage", "spark.sql.codegen.factoryMode"
 
 
 def lines(spark: SparkSession, *, shuffle: int, partitions: int) -> list[str]:
@@ -34,7 +35,9 @@ def lines(spark: SparkSession, *, shuffle: int, partitions: int) -> list[str]:
 @pytest.fixture
 def settings(spark: SparkSession) -> Iterator[SparkSession]:
     """The session, whose settings are put back after the test."""
-    before = {name: spark.conf.get(name) for name in (ANSI, ADAPTIVE, PARTITIONS)}
+    before = {
+        name: spark.conf.get(name) for name in (ANSI, ADAPTIVE, PARTITIONS, COMPILED, FACTORY)
+    }
     yield spark
     for name, value in before.items():
         spark.conf.set(name, value)
@@ -47,6 +50,8 @@ def test_lines_do_not_depend_on_how_they_are_computed(settings: SparkSession) ->
     for partitions, ansi, adaptive in [(3, "false", "true"), (7, "true", "false")]:
         settings.conf.set(ANSI, ansi)
         settings.conf.set(ADAPTIVE, adaptive)
+        settings.conf.set(COMPILED, "true")
+        settings.conf.set(FACTORY, "CODEGEN_ONLY")
         settings.conf.set(PARTITIONS, str(partitions))
         assert lines(settings, shuffle=partitions, partitions=partitions) == first
 
