@@ -44,10 +44,8 @@ bench: setup $(VENV)/.dev  ## Us and the others, side by side; SCALE=1 is 150,00
 	@cd $(HERE) && $(BIN)/python -m benchmarks.bench --scale $(SCALE) --rounds $(ROUNDS) \
 		--results benchmarks
 
-test: setup $(VENV)/.dev $(VENV)/.browser check  ## Everything that CI checks: on Spark, and side by side with it on Sail
-	@cd $(HERE) && { $(BIN)/python -m pytest --engine sail > $(SPARK_PROFILES_CACHE)/sail.log 2>&1 & sail=$$!; \
-		$(BIN)/python -m pytest -m "spark or jvm"; spark=$$?; wait $$sail; sail=$$?; \
-		cat $(SPARK_PROFILES_CACHE)/sail.log; exit $$(( spark | sail )); }
+test: setup $(VENV)/.dev $(VENV)/.browser check  ## Everything that CI checks: on Spark, on Sail, and what needs neither
+	@cd $(HERE) && $(BIN)/python tests/side_by_side.py
 
 test-fast: $(VENV)/.dev  ## The tests that need no Spark
 	@cd $(HERE) && $(BIN)/python -m pytest -m "not spark"
