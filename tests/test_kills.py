@@ -102,7 +102,7 @@ def _kill(
         assert uploader.stderr
         if number % 5 < 3:  # while it sends or follows; else perhaps while it starts
             uploader.stderr.readline()
-            time.sleep(draw.uniform(0.0, 0.3 + 4 * platform.slow))
+            time.sleep(draw.uniform(0.0, 0.3 + 2 * platform.slow))
         else:
             time.sleep(draw.uniform(0.5, 3.0))
         if number % 3 == 2:
