@@ -93,7 +93,7 @@ class Channel:
         self._sleep, self._clock, self._now, self._jitter = sleep, clock, now, jitter
         self._observe = observe
         self.pace = Pace(parallel=parallel, per_second=per_second, clock=clock, sleep=sleep)
-        self._secret: Secret | None = None
+        self._secrets: list[Secret] = []
         self._lock = threading.Lock()
         self._client = httpx.Client(
             base_url=connection.base_url,
@@ -108,8 +108,10 @@ class Channel:
         self._client.close()
 
     def masked(self, text: str) -> str:
-        """The text without the token, should it be in it."""
-        return self._secret.masked(text) if self._secret else text
+        """The text without the token, or one before it, should it be in it."""
+        for secret in self._secrets:
+            text = secret.masked(text)
+        return text
 
     def read(self, answer: httpx.Response) -> Any:
         """The JSON of an answer, the token masked in it.
@@ -170,9 +172,9 @@ class Channel:
     def _token(self, refused: Secret | None) -> Secret:
         """The token; read anew if it is the refused one."""
         with self._lock:
-            if self._secret is None or self._secret == refused:
-                self._secret = self._connection.token.read()
-            return self._secret
+            if not self._secrets or self._secrets[-1] == refused:
+                self._secrets.append(self._connection.token.read())
+            return self._secrets[-1]
 
     def _once(
         self,
@@ -213,8 +215,8 @@ class Channel:
         asked = None
         if isinstance(outcome, httpx.Response):
             asked = retry_after_s(outcome.headers.get("Retry-After", ""), self._now())
-        if rule.slower:
-            self.pace.slower(asked or 0.0)
+        if rule.slower:  # a pause that is too long for a retry is none for the others either
+            self.pace.slower(min(asked or 0.0, self._retry.total_s))
         return wait_before(attempt, self._retry, retry_after_s=asked, jitter=self._jitter())
 
     def _paused(self, seconds: float, stop: threading.Event | None) -> bool:

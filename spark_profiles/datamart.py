@@ -143,7 +143,7 @@ class Datamart:
         )
         try:
             return _execution(self._channel.read(answer)["data"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             message = "The answer to an upload cannot be read"
             problem = Problem(path, "no execution in it", remedy=outcomes.UNREADABLE.remedy)
             raise AmbiguousOutcome(message, problem) from error

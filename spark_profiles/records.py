@@ -52,7 +52,7 @@ class FileRecord:
     @property
     def is_doubtful(self) -> bool:
         """Whether the platform may have an execution of it that is not known here."""
-        is_untold = self.status is FileStatus.FAILED and self.execution_id is None
+        is_untold = self.status in (FileStatus.WRITTEN, FileStatus.FAILED) and not self.execution_id
         return self.attempts > (0 if is_untold else 1)
 
 

@@ -193,8 +193,10 @@ class Sending:
             except FileRefused as error:
                 refused = f"not taken: {error.problems[0].found}"
                 self._set(file, status=FileStatus.FAILED, message=refused)
-            except Exception as error:  # noqa: BLE001  raised again once all answers are in
+            except SparkProfilesError as error:  # raised again once all answers are in
                 self._unsend(file)
+                self._failure = self._failure or error
+            except Exception as error:  # noqa: BLE001  unforeseen: it stays `sending`, to be looked up
                 self._failure = self._failure or error
 
     def _arrived(self, file: FileRecord, execution: Execution) -> None:

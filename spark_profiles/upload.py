@@ -66,7 +66,8 @@ def upload(
         UnavailableError: the API does not answer, or not in time; the same call continues.
         KeyboardInterrupt: answers in flight were taken and recorded; the same call continues.
     """
-    if all(file.is_final for file in files):
+    # After a file went twice, a start that was stopped may have left its second execution behind.
+    if all(file.is_final and file.attempts <= 1 for file in files):
         return tuple(files)
     known = next((f.document_import_id for f in files if f.document_import_id), None)
     # A stop before it is recorded leaves an empty import behind, which does no harm.

@@ -97,6 +97,16 @@ def test_the_server_knows_best_how_long_to_wait(connection: Connection) -> None:
     assert fake.waits == [17.0]
 
 
+def test_a_pause_that_is_too_long_for_one_does_not_hold_the_others(connection: Connection) -> None:
+    day = {"Retry-After": "86400"}
+    fake = Fake(httpx.Response(429, headers=day), ok({"id": "7"}))
+    with fake.client(connection) as client:
+        with pytest.raises(UnavailableError):
+            client.create_import("n")
+        client.create_import("n")
+    assert sum(fake.waits) <= POLICY.total_s
+
+
 def test_time_is_bounded_too(connection: Connection) -> None:
     fake = Fake(httpx.Response(429, headers={"Retry-After": "101"}))
     with fake.client(connection) as client, pytest.raises(UnavailableError):
@@ -111,6 +121,9 @@ def test_time_is_bounded_too(connection: Connection) -> None:
         (httpx.Response(500), 1),
         (httpx.Response(504), 1),
         (httpx.Response(200, text="<html>"), 1),
+        (httpx.Response(200, json={"data": None}), 1),
+        (httpx.Response(200, json={"data": [{"id": "8"}]}), 1),
+        (httpx.Response(200, json={"data": {"id": "8", "result": "done"}}), 1),
         (httpx.Response(503), 1),  # a gateway may say so after the platform took it
         (httpx.ConnectError(""), 2),
         (httpx.Response(429), 2),

@@ -125,6 +125,59 @@ def test_final_files_are_left_alone(emulator: Emulator, datamart: Datamart) -> N
     assert len(emulator.store.executions()) == 3
 
 
+def test_a_second_execution_that_a_stop_left_behind_is_cancelled(
+    emulator: Emulator, datamart: Datamart
+) -> None:
+    shelf = Shelf()
+    send(shelf, datamart)
+    file = shelf.states["f0.ndjson"]
+    shelf.states[file.name] = replace(file, attempts=2)
+    emulator.faults.execution_seconds = 60
+    body = shelf.content[file.name]
+    late = datamart.post_execution(str(file.document_import_id), lambda: [body], len(body))
+    assert send(shelf, datamart) == ALL_CONFIRMED
+    assert datamart.execution(str(file.document_import_id), late.id).status == "CANCELED"
+
+
+def test_what_is_unforeseen_is_looked_up_before_it_is_sent_again(
+    emulator: Emulator, datamart: Datamart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf = Shelf()
+    post = datamart.post_execution
+
+    def taken_but(*args: object, **named: object) -> None:
+        post(*args, **named)  # type: ignore[arg-type]
+        raise AttributeError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(datamart, "post_execution", taken_but)
+        with pytest.raises(AttributeError):
+            send(shelf, datamart)
+    assert send(shelf, datamart) == ALL_CONFIRMED
+    assert len(emulator.store.executions()) == 3
+
+
+@pytest.mark.parametrize(
+    ("status", "execution", "attempts", "is_doubtful"),
+    [
+        (FileStatus.WRITTEN, None, 0, False),
+        (FileStatus.WRITTEN, None, 1, True),  # looked for in vain: its execution may show late
+        (FileStatus.SENDING, None, 1, False),
+        (FileStatus.SENDING, None, 2, True),
+        (FileStatus.CONFIRMED, "7", 1, False),
+        (FileStatus.CONFIRMED, "7", 2, True),
+        (FileStatus.FAILED, None, 1, True),
+        (FileStatus.FAILED, "7", 1, False),
+    ],
+)
+def test_a_file_is_doubtful_if_the_platform_may_have_more_of_it_than_is_known(
+    status: FileStatus, execution: str | None, attempts: int, is_doubtful: bool
+) -> None:
+    file = next(iter(Shelf().states.values()))
+    file = replace(file, status=status, execution_id=execution, attempts=attempts)
+    assert file.is_doubtful == is_doubtful
+
+
 @pytest.mark.parametrize("arrived", [True, False])
 @pytest.mark.parametrize("recorded", [1, 2])
 def test_a_stop_after_any_record_is_continued(
