@@ -231,12 +231,19 @@ def test_nothing_waiting_and_no_tables_are_said(emulator: Emulator, written: Wri
         DeltaTables("main.audit")
 
 
-def test_the_token_shows_nowhere(emulator: Emulator, written: WrittenRun) -> None:
+@pytest.mark.parametrize(("ending", "code"), [("well", 0), ("refused", 8), ("a fault of ours", 1)])
+def test_the_token_shows_nowhere(
+    emulator: Emulator, written: WrittenRun, ending: str, code: int
+) -> None:
     """Debug logs of all libraries, the process list, the tables, the files: all are searched."""
     emulator.faults.add(Fault("latency", seconds=0.4, times=3))
+    if ending == "refused":
+        emulator.faults.add(Fault("status", status=403, times=0, on="upload"))
     emulator.faults.add(Fault("status", status=500, times=2, on="upload"))
+    broken = "sending.Sending._arrived = None" if ending == "a fault of ours" else ""
     script = (
         "import logging, sys; logging.basicConfig(level=1)\n"
+        f"from spark_profiles import sending; {broken}\n"
         "from spark_profiles import cli; sys.exit(cli.guarded(cli.app, sys.argv[1:]))"
     )
     command = written.command(emulator.url, "--json")
@@ -247,7 +254,8 @@ def test_the_token_shows_nowhere(emulator: Emulator, written: WrittenRun) -> Non
         ["ps", "-ww", "-eo", "args"], capture_output=True, text=True, check=True
     )
     out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err[-2000:]
+    assert process.returncode == code, err[-2000:]
+    assert ("Traceback" in err) == (code == 1)
     assert "httpcore" in err, "the logs of the libraries are on"
     mentions = [SECRET, SECRET.removeprefix("api:")]
     texts = [listed.stdout, out, err]
