@@ -173,7 +173,9 @@ class Channel:
         """The token; read anew if it is the refused one."""
         with self._lock:
             if not self._secrets or self._secrets[-1] == refused:
-                self._secrets.append(self._connection.token.read())
+                read = self._connection.token.read()
+                if read != refused:
+                    self._secrets.append(read)
             return self._secrets[-1]
 
     def _once(
