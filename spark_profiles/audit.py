@@ -9,14 +9,24 @@ from __future__ import annotations
 
 import random
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
-from spark_profiles import delta_rs, frames, guard, places, runs, schemas, statements, states
+from spark_profiles import (
+    delta_rs,
+    frames,
+    guard,
+    places,
+    runs,
+    schemas,
+    side_by_side,
+    statements,
+    states,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -44,8 +54,7 @@ class Audit:
 
     def create(self) -> None:
         """Create the tables that are not there yet."""
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(self._create, schemas.TABLES))
+        side_by_side.done(self.spark, *(partial(self._create, name) for name in schemas.TABLES))
 
     def _create(self, name: str) -> None:
         if not self.is_sail:  # a statement is a third cheaper than the writing of no rows
@@ -163,24 +172,10 @@ class Audit:
         kept = self.of_run("lines", run_id).where(F.col("change") == schemas.KEPT)
         return kept.select("profile_key", "since")
 
-    def figures(self, run: Run, *, with_stats: bool, **sizes: int) -> guard.Figures:
-        """A recorded run as limits look at it."""
-        stats: tuple[guard.PropertyStats, ...] = ()
-        if with_stats:
-            rows = self.of_run("property_stats", run.run_id).drop("run_id").collect()
-            stats = tuple(guard.PropertyStats(**row.asDict()) for row in rows)
-        parts = (run.changed, run.gone, run.same, run.kept, run.unusable)
-        known = sum(part or 0 for part in parts)
-        return guard.Figures(
-            definition_hash=run.definition_hash,
-            as_of=run.as_of,
-            counts=run.counts,
-            delivered=known,
-            changed=run.changed or 0,
-            gone=run.gone or 0,
-            stats=stats,
-            **sizes,
-        )
+    def stats(self, run_id: str) -> tuple[guard.PropertyStats, ...]:
+        """What the properties of a run's profiles were like."""
+        rows = self.of_run("property_stats", run_id).drop("run_id").collect()
+        return tuple(guard.PropertyStats(**row.asDict()) for row in rows)
 
     def churn(self, name: str) -> list[dict[str, Any]]:
         """How often each top-level property changed, and how often it alone: most first."""
@@ -239,18 +234,18 @@ class Audit:
         self.put("rejected_lines", run.run_id, rows)
         return self.of_run("rejected_lines", run.run_id).count()
 
-    def confirm(self, run_id: str, name: str, parts: Sequence[Slice]) -> None:
-        """Move the lines of these parts into `delivered`; doing it again changes nothing.
+    def confirm(
+        self, run_id: str, name: str, files: Sequence[str], parts: Sequence[Slice] = ()
+    ) -> None:
+        """Move the lines of files, and of parts of others, into `delivered`.
 
-        Lines that are recorded as rejected stay out.
+        Doing it again changes nothing. Lines that are recorded as rejected stay out.
         """
-        if not parts:
+        if not (files or parts):
             return
-        whole = [row["file"] for row in self._whole_files(run_id, parts)]
-        lines = self.placed(run_id).where(F.col("file").isin(*whole))
-        others = [part for part in parts if part.file not in whole]
-        if others:
-            lines = lines.unionByName(self._numbered(run_id, others).drop("line_number"))
+        lines = self.placed(run_id).where(F.col("file").isin(*files))
+        if parts:
+            lines = lines.unionByName(self._numbered(run_id, parts).drop("line_number"))
         refused = self.of_run("rejected_lines", run_id).where(F.col("profile_key").isNotNull())
         confirmed = lines.join(
             F.broadcast(refused.select("profile_key")), on="profile_key", how="left_anti"
@@ -277,12 +272,6 @@ class Audit:
             self.do(merge)
         finally:
             self.spark.catalog.dropTempView(view)
-
-    def _whole_files(self, run_id: str, parts: Sequence[Slice]) -> list[Any]:
-        """The files that lie wholly in one of the parts."""
-        sizes = {part.file: part.last for part in parts if part.first == 1}
-        rows = self.of_run("files", run_id).where(F.col("file").isin(*sizes)).collect()
-        return [row for row in rows if sizes[row["file"]] == row["lines"]]
 
     def lease(self, name: str) -> tuple[str, int] | None:
         """See `leases.Table`."""

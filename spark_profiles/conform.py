@@ -26,8 +26,9 @@ ACCEPTED, REFUSED, DUPLICATE, AFTER = "accepted", "refused", "duplicate", "after
 class Judged:
     """The rows of one source with their verdicts; one row is a row of the source.
 
-    Beside the source's columns: sp_key (text or null), sp_at (instant or null), sp_reasons (array
-    of text, empty unless refused), sp_warnings (array of text; where rules warn) and sp_status:
+    Beside the source's columns: sp_key (text or null), sp_at (instant or null), sp_is_refused,
+    sp_reasons (array of text, empty unless refused), sp_warnings (array of text; where rules warn)
+    and sp_status:
 
         refused      a reason was found: sp_reasons names all
         after_as_of  its time is at or after as-of
@@ -108,7 +109,7 @@ def judged(
     """
     looked_at = _with_reasons(raw, source, types, time_zone)
     status = (
-        f"case when size(sp_reasons) > 0 then '{REFUSED}'"
+        f"case when sp_is_refused then '{REFUSED}'"
         f" when sp_at >= {columns.instant_sql(as_of)} then '{AFTER}' else '{ACCEPTED}' end"
     )
     examined = looked_at.withColumn("sp_status", F.expr(status))
@@ -247,6 +248,7 @@ def _with_reasons(
         "sp_raw": f"struct({', '.join(map(sql.quoted, raw.columns))})",
         "sp_key": key_text,
         "sp_broken": f"array({', '.join(broken)})",
+        "sp_is_broken": f"coalesce({', '.join(broken)}) is not null",
     }
     told = [F.expr(f"{text} as {name}") for name, text in facts.items()]
     rows = raw.select("*", *told, when.alias("sp_at"))
@@ -254,10 +256,16 @@ def _with_reasons(
     refusing, warning = (_broken_rules(source, refuses=refuses) for refuses in (True, False))
     if source.time:
         refusing.append("case when sp_at is null then 'time_missing_or_unreadable' end")
-    judgement = {"sp_reasons": _named(["sp_broken", *(f"array({text})" for text in refusing)])}
+    judgement = {
+        "sp_reasons": _named(["sp_broken", *(f"array({text})" for text in refusing)]),
+        # Most rows are never asked for their reasons, and are spared the list of them.
+        "sp_is_refused": F.expr(
+            f"sp_is_broken or coalesce({', '.join(['null', *refusing])}) is not null"
+        ),
+    }
     if warning:
         judgement["sp_warnings"] = _named([f"array({text})" for text in warning])
-    return rows.withColumns(judgement).drop("sp_broken")
+    return rows.withColumns(judgement).drop("sp_broken", "sp_is_broken")
 
 
 _USED, _PRESENT, _ABSENT = 0, 1, 2

@@ -12,12 +12,12 @@ they are, and a table that was migrated half-way is migrated again.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import types as T
 
-from spark_profiles import frames, schemas
+from spark_profiles import frames, schemas, side_by_side
 from spark_profiles.errors import DefinitionError, Problem
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ def migrate(audit: Audit, *, library_version: str) -> list[str]:
     for table in lacking:
         append(audit, table, [])  # an append of nothing, which merges the schemas
     if lacking or _FIRST < found < _CONSTRAINED:  # new tables have their constraints
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(audit.constrain, schemas.TABLES))
+        constrain = [partial(audit.constrain, table) for table in schemas.TABLES]
+        side_by_side.done(audit.spark, *constrain)
     append(audit, "versions", [(VERSION, library_version, audit.now())])
     return lacking
 

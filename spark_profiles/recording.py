@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from spark_profiles import columns, fileplan, guard, schemas, session, stats
+from spark_profiles import columns, fileplan, guard, schemas, session, side_by_side, stats
 from spark_profiles.errors import IntegrityError, Problem
 from spark_profiles.progress import Event
 from spark_profiles.runs import Run
@@ -38,15 +38,56 @@ def record(
     max_bytes: int,
     now: Callable[[], datetime],
     listener: Listener,
-) -> Run:
+) -> tuple[Run, tuple[guard.PropertyStats, ...]]:
     """Write lines, refused rows, counts and figures; they are the run from here on.
+
+    Returns the run as recorded, and what its properties are like.
 
     Raises:
         IntegrityError: rows or profiles are missing from the counts.
     """
+    run = audit.put_run(_begun(spark, plan, history, output=output, now=now))
+    listener(Event("record", "computing profiles, recording lines and refused rows, counting"))
+    named = plan.lines.withColumn("name", F.lit(run.name))
+    _, _, counts, warnings, consents = side_by_side.done(
+        spark,
+        lambda: audit.put("lines", run.run_id, named),
+        lambda: audit.put("refused_rows", run.run_id, plan.refused),
+        lambda: _counts(plan),
+        lambda: _warnings(plan),
+        lambda: _consents(plan),
+    )
+    profiles = sum(count.users for count in counts)
+    figures, stats = side_by_side.done(
+        spark,
+        lambda: _figures(audit, run, counts, max_bytes),
+        lambda: _measure(audit, plan, run, profiles),
+    )
+    if figures["refused_lines"]:
+        too_long = fileplan.too_long(audit.of_run("lines", run.run_id), max_bytes)
+        audit.put("refused_rows", run.run_id, plan.refused.unionByName(too_long))
+    recorded = audit.put_run(
+        run,
+        status=RunStatus.RECORDED,
+        counts=counts,
+        warnings=warnings,
+        consents=consents,
+        **figures,
+    )
+    return recorded, stats
+
+
+def _begun(
+    spark: SparkSession,
+    plan: Plan,
+    history: Sequence[Run],
+    *,
+    output: str,
+    now: Callable[[], datetime],
+) -> Run:
     definition = plan.definition
     run_id = _run_id(plan, history)
-    start = Run(
+    return Run(
         run_id=run_id,
         name=definition.name,
         status=RunStatus.PLANNED,
@@ -60,24 +101,6 @@ def record(
         started_at=now(),
         kind=plan.kind,
     )
-    run = audit.put_run(start)
-    listener(Event("record", "computing profiles and recording the lines"))
-    audit.put("lines", run_id, plan.lines.withColumn("name", F.lit(definition.name)))
-    listener(Event("count", "counting rows, keeping refused ones"))
-    too_long = fileplan.too_long(audit.of_run("lines", run_id), max_bytes)
-    audit.put("refused_rows", run_id, plan.refused.unionByName(too_long))
-    counts = _counts(plan)
-    figures = _figures(audit, run, counts, max_bytes)
-    _measure(audit, plan, run, figures["profiles"])
-    warnings = plan.warnings.orderBy("source", "rule").collect() if plan.warnings else ()
-    return audit.put_run(
-        run,
-        status=RunStatus.RECORDED,
-        counts=counts,
-        warnings=tuple(guard.RuleCount(**row.asDict()) for row in warnings),
-        consents=_consents(plan),
-        **figures,
-    )
 
 
 def _counts(plan: Plan) -> tuple[guard.SourceCounts, ...]:
@@ -88,6 +111,11 @@ def _counts(plan: Plan) -> tuple[guard.SourceCounts, ...]:
         moment = None if newest is None else columns.instant_of(newest)
         found[row["source"]] = guard.SourceCounts(**{**row.asDict(), "newest": moment})
     return tuple(found[name] for name in plan.definition.sources if name in found)
+
+
+def _warnings(plan: Plan) -> tuple[guard.RuleCount, ...]:
+    rows = plan.warnings.orderBy("source", "rule").collect() if plan.warnings else ()
+    return tuple(guard.RuleCount(**row.asDict()) for row in rows)
 
 
 def _consents(plan: Plan) -> tuple[guard.ConsentCount, ...]:
@@ -166,9 +194,10 @@ def _figures(
     }  # fmt: skip
 
 
-def _measure(audit: Audit, plan: Plan, run: Run, profiles: int) -> None:
+def _measure(audit: Audit, plan: Plan, run: Run, profiles: int) -> tuple[guard.PropertyStats, ...]:
     shape = T.StructType(list(plan.profiles.select("user_profile.*").schema))
     lines, delivered = audit.of_run("lines", run.run_id), audit.delivered(run.name)
     row = stats.measured(lines, delivered, shape, total=profiles).collect()[0]
-    measured = [asdict(stat) for stat in stats.read(row.asDict(), shape)]
-    audit.put_records("property_stats", run.run_id, measured)
+    measured = tuple(stats.read(row.asDict(), shape))
+    audit.put_records("property_stats", run.run_id, [asdict(stat) for stat in measured])
+    return measured

@@ -245,7 +245,7 @@ def _build(job: Job, audit: Audit, definition: Definition, wish: Wish) -> Run:
     job.listener(Event("plan", "reading what is to be sent"))
     plan = wish.planner(audit) if wish.planner else _plan(job, audit, history, definition, wish)
     asked = _asked(job, plan)
-    run = recording.record(
+    run, stats = recording.record(
         job.spark,
         audit,
         plan,
@@ -259,7 +259,9 @@ def _build(job: Job, audit: Audit, definition: Definition, wish: Wish) -> Run:
     grains = fileplan.grains(lines, job.file_limits)
     planned = fileplan.plan(grains, job.file_limits, job.compression)
     unfit = sdl_fit.trips(lines, profiles.shape(plan.profiles), asked) if asked else []
-    run = _guard(job, audit, run, history, planned, unfit, wish.accepted)
+    sizes = {"files": len(planned.files), "bytes": sum(file.bytes for file in planned.files)}
+    now = run.figures(stats, **sizes)
+    run = _guard(job, audit, run, now, history, unfit, wish.accepted)
     return _write(job, audit, run, lines, planned)
 
 
@@ -313,21 +315,15 @@ def _guard(
     job: Job,
     audit: Audit,
     run: Run,
+    now: guard.Figures,
     history: Sequence[Run],
-    planned: fileplan.Plan,
     unfit: Sequence[guard.Trip],
     accepted: guard.Acceptance,
 ) -> Run:
     # Only runs over sources can be compared with each other.
     alike = [r for r in history if not r.kind and not run.kind]
     confirmed = [r for r in alike if r.status is RunStatus.CONFIRMED][-_COMPARED_RUNS:]
-    now = audit.figures(
-        run,
-        files=len(planned.files),
-        bytes=sum(file.bytes for file in planned.files),
-        with_stats=True,
-    )
-    before = [audit.figures(r, with_stats=r is confirmed[-1]) for r in confirmed]
+    before = [r.figures(audit.stats(r.run_id) if r is confirmed[-1] else ()) for r in confirmed]
     found = [*guard.trips(now, before, limits=job.limits), *unfit]
     named = ", ".join(trip.name for trip in found)
     try:

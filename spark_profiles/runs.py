@@ -10,13 +10,16 @@ from pyspark.sql import functions as F
 
 from spark_profiles import columns, schemas
 from spark_profiles.delivery import REPLACING, Delivery
-from spark_profiles.guard import ConsentCount, RuleCount, SourceCounts
+from spark_profiles.guard import ConsentCount, Figures, RuleCount, SourceCounts
 from spark_profiles.states import RunStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from pyspark.sql import Column
+
+    from spark_profiles.guard import PropertyStats
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,20 @@ class Run:
         """Whether the platform holds what it sent and nothing more; see `delivery.REPLACING`."""
         delivery = json.loads(self.definition).get("delivery", {})
         return Delivery.model_validate(delivery).strategy in REPLACING
+
+    def figures(self, stats: Sequence[PropertyStats] = (), **sizes: int) -> Figures:
+        """The run as limits look at it; `sizes` are those of its files."""
+        parts = (self.changed, self.gone, self.same, self.kept, self.unusable)
+        return Figures(
+            definition_hash=self.definition_hash,
+            as_of=self.as_of,
+            counts=self.counts,
+            delivered=sum(part or 0 for part in parts),
+            changed=self.changed or 0,
+            gone=self.gone or 0,
+            stats=tuple(stats),
+            **sizes,
+        )
 
 
 _COUNTED: dict[str, Any] = {

@@ -35,10 +35,9 @@ def settle(
     settings: upload.Settings,
 ) -> Run:
     """Send what was not sent, follow it to its end, and move what is confirmed into the state."""
-    first = audit.of_run("files", run.run_id).select("file").limit(1).collect()
-    upload.refuse_compressed(run.run_id, [row["file"] for row in first])
-    run = audit.put_run(run, status=RunStatus.UPLOADING)
     journal = FilesTable(audit, run.run_id, run.name)
+    upload.refuse_compressed(run.run_id, [file.name for file in journal.files()])
+    run = audit.put_run(run, status=RunStatus.UPLOADING)
     open_part = slices.opener(open_file)
     while journal.files():
         upload.upload(
@@ -60,11 +59,15 @@ def settle(
 
 
 def _confirmed(audit: Audit, run: Run, journal: FilesTable) -> Run:
-    found = Evidence(journal.files()).outcome()
+    files = journal.files()
+    found = Evidence(files).outcome()
     rejected = audit.reject(run, found.failed, journal.messages()) if found.failed else 0
     audit.doubt(run.run_id, run.name, found.doubtful)
-    audit.confirm(run.run_id, run.name, found.arrived)
-    imports = {file.document_import_id for file in journal.files()}
+    sizes = {file.name: file.lines for file in files}
+    whole = [part.file for part in found.arrived if part.lines == sizes[part.file]]
+    cut = [part for part in found.arrived if part.file not in whole]
+    audit.confirm(run.run_id, run.name, whole, cut)
+    imports = {file.document_import_id for file in files}
     return audit.put_run(
         run,
         status=RunStatus.UNCONFIRMED if found.open or rejected else RunStatus.CONFIRMED,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import gzip
 from dataclasses import dataclass
 from datetime import date
@@ -38,10 +39,11 @@ def folder() -> Path:
     raise PlatformError(message, problem)
 
 
-def purchases() -> list[Purchase]:
+@functools.cache
+def purchases() -> tuple[Purchase, ...]:
     """The whole log: 69,659 purchases of 23,570 customers."""
     with gzip.open(folder() / "purchases.csv.gz", "rt", encoding="utf-8") as file:
-        return [
+        return tuple(
             Purchase(int(number), customer, date.fromisoformat(on), int(count), Decimal(amount))
             for number, customer, on, count, amount in list(csv.reader(file))[1:]
-        ]
+        )

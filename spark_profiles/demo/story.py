@@ -20,7 +20,7 @@ from spark_profiles.errors import DefinitionError, IntegrityError, Problem
 from spark_profiles.progress import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from pyspark.sql import SparkSession
@@ -34,6 +34,14 @@ DAYS = (date(1998, 4, 1), date(1998, 4, 2))
 DATAMART = "1600"
 # Small on purpose: a first load of 20 MB then shows how files are cut.
 MAX_BYTES = 12_000_000
+_FEW_ROWS = {
+    "spark.driver.extraJavaOptions": "-XX:+UseSerialGC -Xms1g -Xmn512m",
+    # Compiling code for each of 150 small queries takes longer than to interpret them.
+    "spark.sql.adaptive.enabled": "false",
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.sql.subexpressionElimination.enabled": "false",
+}
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,6 @@ def tell(output: Path, *, listener: Listener, engine: str = "spark") -> Story:
     _clear(output)
     definition = loader.load_definition(cdnow.folder() / "profiles.yaml")
     listener(Event("start", "Spark, the audit tables, and the shop's raw tables"))
-    quick = {"spark.driver.extraJavaOptions": "-XX:+UseSerialGC"}
     (output / "token").write_text("api:demo", encoding="utf-8")
     token = Token.parse(f"file:{output / 'token'}")
     with (
@@ -101,14 +108,13 @@ def tell(output: Path, *, listener: Listener, engine: str = "spark") -> Story:
         if engine == "sail":
             spark = session.embedded_session()
         else:
-            spark = session.local_session("spark-profiles demo", settings=quick)
+            spark = session.local_session("spark-profiles demo", settings=_FEW_ROWS)
         job = run.Job(
             spark=spark,
             output=str(output.absolute() / "import"),
             audit=str(output.absolute() / "audit"),
             max_bytes=MAX_BYTES,
         )
-        job.tables()
         days = []
         for day, export in zip(DAYS, exports, strict=True):
             export.result()
@@ -154,8 +160,11 @@ def _raw(output: Path, day: date) -> Path:
 def _compare(spark: SparkSession, definition: Definition, raw: str, store: Store) -> int:
     """How many profiles agree; they are computed again from the sources, without the tables."""
     plan = pipeline.plan(spark, definition, as_of=str(DAYS[-1]), data=raw)
-    wanted = {key: json.loads(text) for key, text in _payloads(plan)}
-    held = {account: payload for _, account, payload in store.profiles()}
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        reading = reader.submit(lambda: {key: value for _, key, value in store.profiles()})
+        rows = plan.wanted.select("profile_key", "payload").collect()
+        wanted = {row["profile_key"]: json.loads(row["payload"]) for row in rows}
+        held = reading.result()
     differing = sorted(
         key for key in wanted.keys() | held.keys() if wanted.get(key) != held.get(key)
     )
@@ -168,11 +177,6 @@ def _compare(spark: SparkSession, definition: Definition, raw: str, store: Store
         message = "The datamart is not what the sources ask for"
         raise IntegrityError(message, problem)
     return len(wanted)
-
-
-def _payloads(plan: pipeline.Plan) -> Iterator[tuple[str, str]]:
-    for row in plan.wanted.select("profile_key", "payload").toLocalIterator():
-        yield row["profile_key"], row["payload"]
 
 
 def _clear(output: Path) -> None:

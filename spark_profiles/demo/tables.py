@@ -7,9 +7,11 @@ customers updated, 15 new ones and 12 gone a day.
 
 from __future__ import annotations
 
+import functools
 import random
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, timezone
+from math import isnan, nan
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -133,7 +135,7 @@ def write_tables(directory: Path, *, as_of: date, seed: int = 1) -> dict[str, Ta
         "customers": _customers(log, people, as_of, seed),
         "newsletters": _newsletters(log, people, as_of, seed),
         "consents": _consents(log, people, as_of, seed),
-        "scores": _scores(log, people, as_of, seed),
+        "scores": _scores(people, as_of, seed),
     }
     for name, export in exports.items():
         export.write(directory / name)
@@ -326,22 +328,34 @@ def _consents(
     return export
 
 
-def _scores(log: Sequence[Purchase], people: Mapping[str, date], as_of: date, seed: int) -> _Export:
+def _scores(people: Mapping[str, date], as_of: date, seed: int) -> _Export:
     """Both scores of the last two weekly scorings, from the real purchases known at each."""
     export = _export("scores")
     last_sunday = as_of - timedelta(days=as_of.isoweekday() % 7 or 7)
-    days: dict[str, set[date]] = {}
-    for purchase in log:
-        days.setdefault(purchase.customer_id, set()).add(purchase.purchased_on)
     for sunday in (last_sunday - timedelta(days=7), last_sunday):
         at = datetime.combine(sunday, time(3), timezone.utc)
-        for customer, bought in days.items():
-            for model, score in _scored(bought, sunday):
-                kind = "good" if customer in people else "orphans"
-                if _dice(seed, "nan", customer, model).random() < 0.0005:
-                    kind, score = "unusable", float("nan")  # noqa: PLW2901
-                export.add(kind, (customer, model, score, at))
+        for customer, model, score in _scoring(sunday, seed):
+            kind = "good" if customer in people else "orphans"
+            export.add("unusable" if isnan(score) else kind, (customer, model, score, at))
     return export
+
+
+@functools.cache
+def _scoring(sunday: date, seed: int) -> list[tuple[str, str, float]]:
+    """Customer, model and score, a few of which are no number; the same on all days after."""
+    days: dict[str, set[date]] = {}
+    for purchase in cdnow.purchases():
+        days.setdefault(purchase.customer_id, set()).add(purchase.purchased_on)
+    return [
+        (customer, model, nan if _is_broken(seed, customer, model) else score)
+        for customer, bought in days.items()
+        for model, score in _scored(bought, sunday)
+    ]
+
+
+@functools.cache
+def _is_broken(seed: int, customer: str, model: str) -> bool:
+    return _dice(seed, "nan", customer, model).random() < 0.0005
 
 
 def _scored(bought: set[date], on: date) -> list[tuple[str, float]]:

@@ -6,7 +6,7 @@ import contextlib
 import threading
 from typing import Any
 
-from spark_profiles import datamart, leases, slices
+from spark_profiles import datamart, leases
 from spark_profiles.audit import Audit
 from spark_profiles.states import RunStatus
 
@@ -30,9 +30,8 @@ def confirm_before_polling() -> None:
         execution = posted(self, *args, **kwargs)
         audit, run = now[0]
         rows = audit.of_run("files", run.run_id).collect()
-        whole = [slices.parse(row["file"], lines=row["lines"]) for row in rows]
         with one_at_a_time:
-            audit.confirm(run.run_id, run.name, whole)
+            audit.confirm(run.run_id, run.name, [row["file"] for row in rows])
         return execution
 
     Audit.put_run, datamart.Datamart.post_execution = remembered, confirmed
