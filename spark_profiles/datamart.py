@@ -106,8 +106,9 @@ class Datamart:
         }
         if priority:
             body["priority"] = priority
-        made = self._data("POST", self._imports, json=body)
-        return DocumentImport(str(made["id"]), str(made.get("name", name)))
+        with _documented("POST", self._imports):
+            made = self._json("POST", self._imports, json=body)["data"]
+            return DocumentImport(str(made["id"]), str(made.get("name", name)))
 
     def post_execution(
         self,
@@ -142,28 +143,30 @@ class Datamart:
             "POST", path, upload=lambda: Body(parts(), length), headers=headers, stop=stop
         )
         try:
-            return _execution(self._channel.read(answer)["data"])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            message = "The answer to an upload cannot be read"
-            problem = Problem(path, "no execution in it", remedy=outcomes.UNREADABLE.remedy)
-            raise AmbiguousOutcome(message, problem) from error
+            with _documented("POST", path):
+                return _execution(self._channel.read(answer)["data"])
+        except UnavailableError as error:
+            raise AmbiguousOutcome(error.message, *error.problems) from error
 
     def executions(self, import_id: str) -> list[Execution]:
         """All executions of an import, through all pages, newest first."""
         path = f"{self._imports}/{_part(import_id)}/executions"
-        # What arrives between two pages moves the rest on: one may come twice.
-        found = {item["id"]: item for item in self._pages(path)}
-        return [_execution(item) for item in found.values()]
+        with _documented("GET", path):
+            # What arrives between two pages moves the rest on: one may come twice.
+            found = {item["id"]: item for item in self._pages(path)}
+            return [_execution(item) for item in found.values()]
 
     def execution(self, import_id: str, execution_id: str) -> Execution:
         """One execution as it stands."""
         path = f"{self._imports}/{_part(import_id)}/executions/{_part(execution_id)}"
-        return _execution(self._data("GET", path))
+        with _documented("GET", path):
+            return _execution(self._json("GET", path)["data"])
 
     def cancel(self, import_id: str, execution_id: str) -> Execution:
         """Cancel an execution that is still pending."""
         path = f"{self._imports}/{_part(import_id)}/executions/{_part(execution_id)}/action"
-        return _execution(self._data("POST", path, json={"action": "CANCEL"}))
+        with _documented("POST", path):
+            return _execution(self._json("POST", path, json={"action": "CANCEL"})["data"])
 
     @contextmanager
     def data_file(self, uri: str) -> Iterator[Iterator[bytes]]:
@@ -187,8 +190,10 @@ class Datamart:
     def profiles(self, compartment_id: str, user_account_id: str) -> list[dict[str, Any]]:
         """The profiles of the user point with this account; none when it is unknown."""
         selector = f"compartment_id={compartment_id},user_account_id={user_account_id}"
+        path = f"{self._root}/user_points/{_part(selector)}/user_profiles"
         try:
-            return list(self._pages(f"{self._root}/user_points/{_part(selector)}/user_profiles"))
+            with _documented("GET", path):
+                return list(self._pages(path))
         except RefusedError as error:
             if error.problems[0].found.startswith("404"):
                 return []
@@ -201,7 +206,7 @@ class Datamart:
         while True:
             params = {"first_result": first, "max_results": _PAGE}
             content = self._json("GET", path, params=params)
-            items = content.get("data") or []
+            items = list(content["data"])
             yield from items
             first += len(items)
             total = content.get("total")
@@ -210,24 +215,24 @@ class Datamart:
             ):  # fmt: skip
                 return
 
-    def _data(self, method: str, path: str, **request: Any) -> dict[str, Any]:
-        data = self._json(method, path, **request).get("data")
-        if not isinstance(data, dict):
-            message = "The API answered in an unknown form"
-            raise UnavailableError(message, Problem(f"{method} {path}", "no data", "an object"))
-        return data
+    def _json(self, method: str, path: str, **request: Any) -> Any:
+        return self._channel.read(self._channel.send(method, path, **request))
 
-    def _json(self, method: str, path: str, **request: Any) -> dict[str, Any]:
-        try:
-            content = self._channel.read(self._channel.send(method, path, **request))
-        except ValueError:
-            content = None
-        if not isinstance(content, dict):
-            message = "The API answered in an unknown form"
-            remedy = outcomes.UNREADABLE.remedy
-            problem = Problem(f"{method} {path}", "no JSON object", remedy=remedy)
-            raise UnavailableError(message, problem)
-        return content
+
+@contextmanager
+def _documented(method: str, path: str) -> Iterator[None]:
+    """Answers are read within; one of another form than the documented is said to be that.
+
+    Raises:
+        UnavailableError: it is of another form.
+    """
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        message = "The API answered in an unknown form"
+        problem = Problem(f"{method} {path}", type(error).__name__, "the documented form",
+                          outcomes.UNREADABLE.remedy)  # fmt: skip
+        raise UnavailableError(message, problem) from error
 
 
 def _part(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -19,6 +19,9 @@ from spark_profiles.datamart import (
 )
 from spark_profiles.errors import DefinitionError, UnavailableError
 from spark_profiles.retry import wait_before
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 POLICY = RetryPolicy(attempts=4, first_wait_s=1.0, longest_wait_s=3.0, total_s=100.0)
 
@@ -159,6 +162,25 @@ def test_old_names_and_missing_members_are_understood(connection: Connection) ->
         execution = client.execution("7", "8")
     assert (execution.status, execution.is_final) == ("SUCCEEDED", True)
     assert (execution.total_success, execution.total_failure) == (5, None)
+
+
+OTHER_FORMS = ["[]", "null", '{"data": null}', '{"data": {"status": "PENDING"}}',
+               '{"data": {"id": 1, "result": "done"}}', '{"data": [1, 2], "total": 2}',
+               '{"data": [{"status": "PENDING"}], "total": "many"}']  # fmt: skip
+
+
+@pytest.mark.parametrize("text", OTHER_FORMS)
+def test_an_answer_of_another_form_is_said_to_be_that(connection: Connection, text: str) -> None:
+    def told(ask: Callable[[Datamart], object], error: type[Exception]) -> None:
+        with Fake(httpx.Response(200, text=text)).client(connection) as client:
+            with pytest.raises(error, match="unknown form") as found:
+                ask(client)
+            assert "/document_imports" in str(found.value)
+
+    told(lambda client: client.executions("7"), UnavailableError)
+    told(lambda client: client.execution("7", "8"), UnavailableError)
+    told(lambda client: client.cancel("7", "8"), UnavailableError)
+    told(lambda client: client.post_execution("7", lambda: [b"x"], 1), AmbiguousOutcome)
 
 
 @pytest.mark.parametrize("reference", ["api:abcdef-the-token", "", "env:", "abcdef"])
