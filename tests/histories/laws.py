@@ -145,8 +145,11 @@ def _compared_with_confirmed(world: World, history: list[Row]) -> None:
                 assert before is None
             elif line["change"] == "changed":
                 assert before not in (None, line["payload_hash"])
-            else:
-                assert (line["change"], before is None) == ("gone", False)
+            elif line["change"] == "held":
+                assert before != line["payload_hash"]
+            else:  # one who left, or of whom nothing may be said today, was there
+                assert line["change"] in ("gone", "kept", "unusable")
+                assert before is not None
 
 
 def delivered_at(folder: Path, moment: dt.datetime) -> dict[str, str]:
