@@ -186,13 +186,16 @@ def _grain(row: Row) -> Grain:
 def ordered_by(lines: DataFrame) -> str | None:
     """The member of the identifiers that is the profile key in every line, if one is."""
     members = ("user_account_id", "email_hash", "user_agent_id")
+    # Most keys need no escapes and stand in the JSON as they are: nothing has to be parsed.
+    said = {m: F.concat(F.lit(f'"{m}":"'), F.col("profile_key"), F.lit('"')) for m in members}
+    plain = {m: F.contains(F.col("identifier"), text) for m, text in said.items()}
     parsed = F.from_json("identifier", ", ".join(f"{name} string" for name in members))
-    same = [
-        F.min(parsed[name].eqNullSafe(F.col("profile_key")).cast("int")).alias(name)
-        for name in members
-    ]
-    (row,) = lines.agg(*same).collect()
-    return next((name for name in members if row[name]), None)
+    exact = {m: parsed[m].eqNullSafe(F.col("profile_key")) for m in members}
+    for same in (plain, exact):
+        (row,) = lines.agg(*[F.min(is_it).alias(name) for name, is_it in same.items()]).collect()
+        if found := next((name for name in members if row[name]), None):
+            return found
+    return None
 
 
 def too_long(lines: DataFrame, max_bytes: int) -> DataFrame:

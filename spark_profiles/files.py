@@ -99,15 +99,22 @@ def _refuse_taken(folder: Folder) -> None:
 
 
 def _write_text(spark: SparkSession, lines: DataFrame, planned: Plan, folder: Folder) -> None:
+    count = len(planned.files)
     files = frames.of(
         spark,
-        [(file.operation, file.ranges, number) for number, file in enumerate(planned.files)],
-        "operation string, ranges string, file int",
+        [
+            (file.operation, file.ranges, number, spread)
+            for number, (file, spread) in enumerate(
+                zip(planned.files, _apart(spark, count), strict=True)
+            )
+        ],
+        "operation string, ranges string, file int, spread int",
     )
-    text = places.placed(lines, files).select("file", "profile_key", commands.text().alias("value"))
+    text = commands.text().alias("value")
+    placed = places.placed(lines, files).select("file", "spread", "profile_key", text)
     # A file lies whole in one partition; the order begins with it, or the writer would re-sort.
     (
-        text.repartition(len(planned.files), F.col("file"))
+        placed.repartition(count, F.col("spread"))
         .sortWithinPartitions("file", "profile_key")
         .select("value", "file")
         .write.partitionBy("file")
@@ -116,6 +123,17 @@ def _write_text(spark: SparkSession, lines: DataFrame, planned: Plan, folder: Fo
         .mode("error")
         .text(folder.location)
     )
+
+
+def _apart(spark: SparkSession, count: int) -> list[int]:
+    """A number for each file, such that hashing puts each into a partition of its own.
+
+    Hashed by their own numbers, a third of the partitions would be empty, and others hold three.
+    """
+    tried = frames.of(spark, [(number,) for number in range(20 * count)], "number int")
+    rows = tried.selectExpr("number", f"pmod(hash(number), {count}) as place").collect()
+    found = {row["place"]: row["number"] for row in rows}
+    return [found.get(place, place) for place in range(count)]
 
 
 def _verified(hidden: Folder, number: int, planned: Plan) -> tuple[ImportFile, str]:
