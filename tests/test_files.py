@@ -59,6 +59,40 @@ def drawn(draw: random.Random) -> list[tuple[Any, ...]]:
     return rows
 
 
+@pytest.mark.jvm
+@pytest.mark.parametrize("count", [1, 2, 11, 60])
+def test_each_file_has_a_partition_of_its_own(spark: SparkSession, count: int) -> None:
+    rows = [(number,) for number in files._apart(spark, count)]
+    spread = spark.createDataFrame(rows, "number int").repartition(count, "number")
+    parts = spread.select(F.spark_partition_id().alias("part")).distinct()
+    assert parts.count() == count
+
+
+ACCOUNTS = [
+    ("c1", '{"user_account_id":"c1"}'),
+    ("2", '{"compartment_id":"6","user_account_id":"2"}'),
+]
+QUOTED = ('"', r'{"user_account_id":"\""}')
+
+
+@pytest.mark.parametrize(
+    ("rows", "member"),
+    [
+        (ACCOUNTS, "user_account_id"),
+        ([*ACCOUNTS, QUOTED], "user_account_id"),
+        ([("ab", '{"email_hash":"ab"}')], "email_hash"),
+        ([*ACCOUNTS, ("c3", '{"email_hash":"c3"}')], None),
+        ([*ACCOUNTS, ("c3", r'{"user_account_id":"x\"user_account_id\":\"c3"}')], None),
+        ([*ACCOUNTS, ("c3", '{"user_account_id":"c33"}')], None),
+    ],
+)
+def test_the_order_is_told_only_if_each_line_has_its_key(
+    spark: SparkSession, rows: list[tuple[str, str]], member: str | None
+) -> None:
+    lines = spark.createDataFrame(rows, "profile_key string, identifier string")
+    assert fileplan.ordered_by(lines) == member
+
+
 def test_drawn_lines_lie_where_they_should(spark: SparkSession, tmp_path: Path) -> None:
     limits = Limits(LIMIT, 12)
     lines = recorded(spark, drawn(random.Random(7))).cache()
