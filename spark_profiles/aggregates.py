@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pyspark.sql import types as T
+
 from spark_profiles import arithmetic, expressions, folds, histories, sheets, sql, windows
 from spark_profiles.arithmetic import MOST_DIGITS, Number
 from spark_profiles.errors import DefinitionError, Problem
 from spark_profiles.sheets import Condition, Sheet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from pyspark.sql import DataFrame
@@ -142,6 +144,13 @@ def _expressions(value: Value) -> Iterator[tuple[str, str]]:
     yield from ((f"{place}.order.{n}", text) for n, (text, _) in ordered)
 
 
+_FITS: dict[str, Callable[[DataType], bool]] = {
+    "a number": sheets.is_number,
+    "true or false": sheets.is_condition,
+    "a number, a date or a timestamp": lambda data_type: (
+        sheets.is_number(data_type) or isinstance(data_type, (T.DateType, T.TimestampType))
+    ),
+}
 _PERIODIC = ("recency", "tenure", "span", "frequency", "streak", "gap")
 
 
@@ -151,14 +160,16 @@ def _mistyped(
     aggregate, place = value.aggregate, value.place
     numeric = [aggregate.operation] if aggregate.operation in _NUMERIC or aggregate.merge else []
     numeric += ["of"]
-    if aggregate.operation == "top" and aggregate.by.lower().startswith(("sum", "avg")):
-        numeric.append("by")
     wrong = {f"{place}.{name}": "a number" for name in numeric}
+    if aggregate.operation == "top":
+        function = histories.measure(place, aggregate.by).function
+        if function != "count":
+            is_added = function in ("sum", "avg") or "share" in aggregate.members
+            wrong[f"{place}.by"] = "a number" if is_added else "a number, a date or a timestamp"
     conditions = ["where", *([aggregate.operation] if aggregate.operation in _CONDITIONS else [])]
     wrong |= {f"{place}.{name}": "true or false" for name in conditions}
     for where, data_type in types.items():
         expected = wrong.get(where)
-        is_fit = sheets.is_condition if expected == "true or false" else sheets.is_number
-        if expected and not is_fit(data_type):
+        if expected and not _FITS[expected](data_type):
             found = f"`{texts[where]}` is {data_type.simpleString()}"
             yield Problem(where, found, expected, "name its type under types: of the source")

@@ -58,17 +58,24 @@ def measure(place: str, by: str) -> Measure:
     except sqlglot.errors.SqlglotError:
         tree = None
     function = _MEASURES.get(type(tree))
-    if function is None:
+    operands, is_distinct = _operands(tree) if function else ([], False)
+    # Of the distinct values a sum is another one, and `count(a, b)` counts rows with both.
+    if function is None or len(operands) != 1 or (is_distinct and function in ("sum", "avg")):
         expected = "count(1), or count, sum, avg, min or max of one expression"
         problem = Problem(f"{place}.by", f"`{by}` is no measure", expected, "by: sum(amount)")
         message = "The definition has a measure that is not understood; nothing was read"
         raise DefinitionError(message, problem)
-    operand, is_distinct = tree.this, isinstance(tree.this, exp.Distinct)
-    if is_distinct:
-        operand = operand.expressions[0]
+    operand = operands[0]
     if function == "count" and isinstance(operand, (exp.Literal, exp.Star)):
         return Measure("count", None)
     return Measure(function, operand.sql(dialect="spark"), is_distinct)
+
+
+def _operands(tree: Any) -> tuple[list[Any], bool]:
+    """What an aggregate is over, and whether of its distinct values only."""
+    if isinstance(tree.this, exp.Distinct):
+        return tree.this.expressions, True
+    return [tree.this, *(tree.args.get("expressions") or ())], False
 
 
 def orders(aggregate: Aggregate) -> list[tuple[str, bool]]:
@@ -147,7 +154,7 @@ def _top(sheet: Sheet, aggregate: Aggregate, rows: Condition, by: Measure) -> st
             f"'v', -{_ordinal('e.m', by, sheet)}, 'k', e.k, 'm', e.m))"
         )
         chosen = f"slice(sort_array({rank}), 1, {aggregate.k})"
-        return f"transform({chosen}, e -> {_shown(aggregate, by, m, operand)})"
+        return f"transform({chosen}, e -> {_shown(aggregate, m, _digits(by, operand, sheet))})"
 
     return arithmetic.let("m", measured, best)
 
@@ -174,17 +181,28 @@ def _ordinal(measured: str, by: Measure, sheet: Sheet) -> str:
     return f"unix_date({measured})" if isinstance(data_type, T.DateType) else measured
 
 
-def _shown(aggregate: Aggregate, by: Measure, groups: str, operand: Number | None) -> str:
+def _digits(by: Measure, operand: Number | None, sheet: Sheet) -> int:
+    """Digits after the point of a measure that is a number."""
+    if by.operand is None or operand is None or by.function == "count":
+        return 0
+    if by.function in ("sum", "avg"):
+        return operand.scale if by.function == "sum" else MOST_DIGITS
+    data_type = sheet.types[by.operand]
+    if isinstance(data_type, T.DecimalType):
+        return data_type.scale
+    return 0 if isinstance(data_type, T.IntegralType) else MOST_DIGITS
+
+
+def _shown(aggregate: Aggregate, groups: str, scale: int) -> str:
     if not aggregate.members:
         return "e.k"
     members = {"name": "e.k", "value": "e.m"}
     if "share" in aggregate.members:
-        is_sum = by.function == "sum" and operand is not None
-        scale = operand.scale if is_sum and operand else 0
-        sizes = f"transform({groups}, q -> named_struct('v', cast(q.m as decimal(38,{scale}))))"
+        number = f"decimal(38,{scale})"
+        sizes = f"transform({groups}, q -> named_struct('v', try_cast(q.m as {number})))"
         whole = Number(arithmetic.total(sizes, "v", scale), scale)
         digits = MOST_DIGITS if aggregate.scale is None else aggregate.scale
-        part = Number(f"cast(e.m as decimal(38,{scale}))", scale)
+        part = Number(f"try_cast(e.m as {number})", scale)
         members["share"] = arithmetic.quotient(part, whole, digits)
     shown = ", ".join(f"'{name}', {members[name]}" for name in aggregate.members)
     return f"named_struct({shown})"

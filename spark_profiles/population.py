@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import Window
 from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from spark_profiles.errors import DefinitionError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pyspark.sql import Column, DataFrame
+    from pyspark.sql.types import DataType
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,29 @@ class Ranking:
     column: str
     tiles: int
     best: str
+    place: str
+    """Where the definition says so."""
+
+
+def refuse_unranked(rankings: Sequence[Ranking], types: Mapping[str, DataType]) -> None:
+    """Refuse to rank what is no number; `types` are those of the columns.
+
+    Raises:
+        DefinitionError: there is such a column; lists all.
+    """
+    problems = [
+        Problem(
+            f"{ranking.place}.tiles",
+            f"a value of type {types[ranking.column].simpleString()}",
+            "a number",
+            "rank a number, such as {max: amount, tiles: 5}",
+        )
+        for ranking in rankings
+        if not isinstance(types[ranking.column], T.NumericType)
+    ]
+    if problems:
+        message = "The definition ranks values that are no numbers"
+        raise DefinitionError(message, *dict.fromkeys(problems))
 
 
 def ranked(users: DataFrame, rankings: Sequence[Ranking]) -> DataFrame:
@@ -55,7 +82,7 @@ def _reached(number: int, value: Column):  # type: ignore[no-untyped-def]  # noq
 def _number(ranking: Ranking) -> Column:
     """The number, greater where it is better."""
     sign = "-" if ranking.best == "low" else ""
-    return F.expr(f"cast({sign}`{ranking.column}` as decimal(38,6))")
+    return F.expr(f"try_cast({sign}`{ranking.column}` as decimal(38,6))")
 
 
 def _cuts(users: DataFrame, rankings: Sequence[Ranking]) -> DataFrame:

@@ -46,6 +46,7 @@ def assemble(
     rows, types = _with_consents(definition, users, aggregated)
     rows = consents.with_gates(definition, rows)
     if rankings := _rankings(definition):
+        population.refuse_unranked(rankings, types)
         rows = population.ranked(_to_be_ranked(definition, rows), rankings)
         types |= {ranking.column: T.IntegerType() for ranking in rankings}
     rows, derived = _with_derived(definition, rows, types, of_consents=False)
@@ -133,7 +134,7 @@ def _counted(definition: Definition) -> dict[str, str]:
 
 def _rankings(definition: Definition) -> list[population.Ranking]:
     return [
-        population.Ranking(value.column, value.aggregate.tiles, value.aggregate.best)
+        population.Ranking(value.column, value.aggregate.tiles, value.aggregate.best, value.place)
         for wanted in values.aggregated_values(definition).values()
         for value in wanted
         if value.aggregate.tiles
@@ -334,7 +335,7 @@ def _refuse_unwritable(definition: Definition, types: Mapping[str, DataType]) ->
 
 
 def _unbanded(definition: Definition, types: Mapping[str, DataType]) -> list[Problem]:
-    """Bands and tiles over what is no number."""
+    """Bands over what is no number."""
     columns_of = values.columns_by_path(definition)
     return [
         Problem(

@@ -44,10 +44,12 @@ With `per` and `categories` it is an object with one member a category, inside t
 ## Numbers and nulls
 
 - Decimals and whole numbers are exact. A double is rounded half up to `scale` digits (6 where none is declared) before
-  anything is done with it; NaN, infinity and doubles of more than 28 digits count as unknown (null).
+  it is added, divided or written; which are distinct, least or greatest is asked of doubles as they are. NaN, infinity
+  and doubles of more than 28 digits count as unknown (null).
 - What is divided, merged, weighed or ranked is looked at with at most 6 digits after the point; there, numbers of more than 26
-  digits before the point count as unknown. Where either side of a division is 10^(30 - digits) or more, or a sum or a
-  difference (`trend`) does not fit into 38 digits, there is no value.
+  digits before the point count as unknown. Where either side of a division is 10^(30 - digits) or more (with more than 7
+  digits 10^(37 - 2 digits): a `scale` of 12 leaves 10^13), or a sum or a difference (`trend`) does not fit into
+  38 digits, there is no value.
 - Rounding is half up (away from zero), once, from the exact value.
 - *No value* is left out of the JSON, or is the `default`, or is written as null with `nulls: write` (of a property, or of
   the whole definition). A section without any value is left out, or written as `{}` with `empty_sections: write`.
@@ -86,6 +88,7 @@ one that comes twice is the first of the two.
 
 `trend` compares with the window before: as long a time that ends where this one starts; for `month_to_date`, `previous_month`
 and the like, the same one month (day, week, quarter, year) earlier. `lifetime` has none before it.
+What is measured up to as-of (`recency`, `tenure`, `streak`, `half_life`) is measured up to the same as-of in both.
 """
 
 

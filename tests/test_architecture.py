@@ -81,7 +81,7 @@ ALLOWED = {
         "source",
         "errors",
     },
-    "population": set(),
+    "population": {"errors"},
     "shapes": {"sql"},
     "consents": {"definition", "errors", "values"},
     "profiles": {

@@ -12,6 +12,7 @@ import operations_table as table
 import pytest
 
 from spark_profiles import loader, operations, pipeline, windows
+from spark_profiles.errors import DefinitionError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -88,6 +89,72 @@ def test_a_difference_that_does_not_fit_is_no_value(spark: SparkSession) -> None
     found = {r["profile_key"]: r["user_profile"]["p"] for r in plan.profiles.collect()}
     assert found["a"] is None
     assert found["b"]["30d"] == 2 * fit
+
+
+@pytest.mark.parametrize(
+    ("by", "share"),
+    [
+        ("sum(amount)", ["0.70", "0.30"]),
+        ("avg(amount)", ["0.70", "0.30"]),
+        ("max(amount)", ["0.70", "0.30"]),
+        ("min(whole)", ["0.67", "0.33"]),
+        ("count(amount)", ["0.50", "0.50"]),
+    ],
+)
+def test_a_share_is_of_the_measures_as_they_are(
+    spark: SparkSession, by: str, share: list[str]
+) -> None:
+    """Of 1.4 and 0.6, as of 2 and 1: not of whole numbers made of them."""
+    found = _over_two(
+        spark, {"top": "category", "k": 2, "by": by, "members": ["name", "share"], "scale": 2}
+    )
+    assert [(one["name"], str(one["share"])) for one in found] == [
+        ("a", share[0]), ("b", share[1]),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"top": "category", "by": "sum(distinct amount)"}, "is no measure"),
+        ({"top": "category", "by": "count(amount, whole)"}, "is no measure"),
+        ({"top": "category", "by": "count(distinct amount, whole)"}, "is no measure"),
+        ({"top": "category", "by": "max(category)"}, "a number, a date or a timestamp"),
+        ({"top": "category", "by": "max(at)", "members": ["name", "share"]}, "a number"),
+        ({"max": "category", "tiles": 5}, "p.tiles: a value of type string"),
+        ({"any": "amount > 1", "tiles": 3}, "p.tiles: a value of type boolean"),
+        ({"latest": 2, "fields": {"a": "amount"}, "tiles": 5}, "p.tiles: a value of type array"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_computed_is_refused(
+    spark: SparkSession, asked: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(DefinitionError) as found:
+        _over_two(spark, asked)
+    assert said in str(found.value)
+
+
+def _over_two(spark: SparkSession, asked: dict[str, Any]) -> Any:
+    """The value over a row of two categories each."""
+    rows = [
+        ("u", 1, _days_ago(2), Decimal("1.4"), 2, "a"),
+        ("u", 2, _days_ago(3), Decimal("0.6"), 1, "b"),
+    ]
+    types = (
+        "customer string, id int, at timestamp, amount decimal(10,1), whole int, category string"
+    )
+    profile = {"p": {"from": "purchases", **asked}}
+    plan = pipeline.plan(
+        spark,
+        loader.parse_definition({**cross_table.HEADER, "profile": profile}),
+        as_of="2026-04-01",
+        tables={
+            "customers": spark.createDataFrame([("u",)], "customer string"),
+            "purchases": spark.createDataFrame(rows, types),
+        },
+    )  # fmt: skip
+    return plan.profiles.collect()[0]["user_profile"]["p"]
 
 
 def _days_ago(days: int) -> datetime:
