@@ -187,10 +187,12 @@ def ordered_by(lines: DataFrame) -> str | None:
     """The member of the identifiers that is the profile key in every line, if one is."""
     members = ("user_account_id", "email_hash", "user_agent_id")
     # Most keys need no escapes and stand in the JSON as they are: nothing has to be parsed.
-    said = {m: F.concat(F.lit(f'"{m}":"'), F.col("profile_key"), F.lit('"')) for m in members}
-    plain = {m: F.contains(F.col("identifier"), text) for m, text in said.items()}
+    key = F.col("profile_key")
+    is_plain = ~(F.contains(key, F.lit('"')) | F.contains(key, F.lit("\\")))
+    said = {m: F.concat(F.lit(f'"{m}":"'), key, F.lit('"')) for m in members}
+    plain = {m: is_plain & F.contains(F.col("identifier"), text) for m, text in said.items()}
     parsed = F.from_json("identifier", ", ".join(f"{name} string" for name in members))
-    exact = {m: parsed[m].eqNullSafe(F.col("profile_key")) for m in members}
+    exact = {m: parsed[m].eqNullSafe(key) for m in members}
     for same in (plain, exact):
         (row,) = lines.agg(*[F.min(is_it).alias(name) for name, is_it in same.items()]).collect()
         if found := next((name for name in members if row[name]), None):

@@ -58,7 +58,7 @@ def record(
         lambda: _consents(plan),
     )
     profiles = sum(count.users for count in counts)
-    figures, stats = side_by_side.done(
+    figures, measured = side_by_side.done(
         spark,
         lambda: _figures(audit, run, counts, max_bytes),
         lambda: _measure(audit, plan, run, profiles),
@@ -74,7 +74,7 @@ def record(
         consents=consents,
         **figures,
     )
-    return recorded, stats
+    return recorded, measured
 
 
 def _begun(
@@ -198,6 +198,6 @@ def _measure(audit: Audit, plan: Plan, run: Run, profiles: int) -> tuple[guard.P
     shape = T.StructType(list(plan.profiles.select("user_profile.*").schema))
     lines, delivered = audit.of_run("lines", run.run_id), audit.delivered(run.name)
     row = stats.measured(lines, delivered, shape, total=profiles).collect()[0]
-    measured = tuple(stats.read(row.asDict(), shape))
+    measured = stats.read(row.asDict(), shape)
     audit.put_records("property_stats", run.run_id, [asdict(stat) for stat in measured])
     return measured

@@ -5,7 +5,9 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import pyspark
 from pyspark import inheritable_thread_target
+from pyspark.sql.utils import is_remote
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +20,9 @@ def done(spark: SparkSession, *works: Callable[[], Any]) -> list[Any]:
 
     Their jobs belong to the group of the caller's, so that they are cancelled with it.
     """
-    with ThreadPoolExecutor(len(works)) as pool:
-        begun = [pool.submit(inheritable_thread_target(spark)(work)) for work in works]
+    inheriting: Any = inheritable_thread_target
+    if is_remote() or not pyspark.__version__.startswith("3."):
+        inheriting = inheriting(spark)  # which Spark 3 takes of Connect only
+    with ThreadPoolExecutor() as pool:
+        begun = [pool.submit(inheriting(work)) for work in works]
     return [work.result() for work in begun]

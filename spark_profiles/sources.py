@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyspark.errors import PySparkException
 
+from spark_profiles import side_by_side
 from spark_profiles.errors import Problem, SourceError
 from spark_profiles.language import nearest
 
@@ -91,8 +92,8 @@ def look(
         return table
 
     # Side by side: with many sources, looking at their files is what takes the time.
-    with ThreadPoolExecutor() as pool:
-        outcomes = list(pool.map(attempt, definition.sources.items()))
+    looks = [partial(attempt, item) for item in definition.sources.items()]
+    outcomes = side_by_side.done(spark, *looks)
     problems += [outcome for outcome in outcomes if isinstance(outcome, Problem)]
     return {table.name: table for table in outcomes if isinstance(table, RawTable)}, problems
 

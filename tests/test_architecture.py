@@ -48,7 +48,7 @@ ALLOWED = {
     "columns": {"sql"},
     "stores": {"errors"},
     "guard": {"errors"},
-    "sources": {"definition", "errors", "language", "source"},
+    "sources": {"definition", "errors", "language", "side_by_side", "source"},
     "fit": {
         "columns",
         "consistency",

@@ -84,6 +84,7 @@ QUOTED = ('"', r'{"user_account_id":"\""}')
         ([*ACCOUNTS, ("c3", '{"email_hash":"c3"}')], None),
         ([*ACCOUNTS, ("c3", r'{"user_account_id":"x\"user_account_id\":\"c3"}')], None),
         ([*ACCOUNTS, ("c3", '{"user_account_id":"c33"}')], None),
+        ([*ACCOUNTS, (r"\"", r'{"user_account_id":"\""}')], None),
     ],
 )
 def test_the_order_is_told_only_if_each_line_has_its_key(
