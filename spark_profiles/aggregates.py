@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyspark.sql import types as T
-
-from spark_profiles import arithmetic, expressions, folds, histories, sheets, sql, windows
+from spark_profiles import arithmetic, folds, histories, sql, windows
 from spark_profiles.arithmetic import MOST_DIGITS, Number
-from spark_profiles.errors import DefinitionError, Problem
 from spark_profiles.sheets import Condition, Sheet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from pyspark.sql import DataFrame
@@ -23,14 +20,12 @@ if TYPE_CHECKING:
     from spark_profiles.values import Value
     from spark_profiles.windows import Calendar
 
-_NUMERIC = ("sum", "average", "stddev", "median", "percentile")
-_CONDITIONS = ("any", "all", "ratio")
-
 
 def compute(
     rows: DataFrame,
     source: Source,
     values: Sequence[Value],
+    types: Mapping[str, DataType],
     *,
     as_of: datetime,
     days: Calendar,
@@ -42,6 +37,7 @@ def compute(
         rows: accepted rows with sp_key and sp_at.
         source: their source; its row_id breaks ties of time.
         values: what to compute.
+        types: the type over these rows of each expression that a value needs, by its text.
         as_of: the instant at which all windows end.
         days: where days, weeks and months begin.
         is_laid_out: whether the rows of a user lie together, in order of sp_key.
@@ -50,7 +46,7 @@ def compute(
         sp_key and a column for each value. Rows for which a condition is null do not count. What
         a value over no rows is, `docs/operations.md` says: 0 for counts, else null.
     """
-    sheet = Sheet(source, _types(rows, values), as_of, days)
+    sheet = Sheet(source, types, as_of, days)
     found = [(value.column, _value(sheet, value)) for value in values]
     operands = rows.selectExpr(*sheet.columns())
     if not is_laid_out:
@@ -107,69 +103,3 @@ def _trend(aggregate: Aggregate, now: Number, before: Number) -> str:
     exact = [f"cast({sql} as decimal(38,{scale}))" for sql in (change, f"abs({before.sql})")]
     dividend, divisor = (Number(sql, scale) for sql in exact)
     return arithmetic.quotient(dividend, divisor, aggregate.digits or 0)
-
-
-def _types(rows: DataFrame, values: Sequence[Value]) -> Mapping[str, DataType]:
-    """Expression -> its type over the rows.
-
-    Raises:
-        DefinitionError: an expression does not fit the table, or has a type the operation cannot
-            take; names all of them.
-    """
-    places = {place: text for value in values for place, text in _expressions(value)}
-    by_place = expressions.types_of(rows, places)
-    problems = [
-        problem
-        for value in values
-        for problem in _mistyped(value, {p: by_place[p] for p, _ in _expressions(value)}, places)
-    ]
-    if problems:
-        message = "The definition has values of a wrong type; nothing was written"
-        raise DefinitionError(message, *dict.fromkeys(problems))
-    return {places[place]: data_type for place, data_type in by_place.items()}
-
-
-def _expressions(value: Value) -> Iterator[tuple[str, str]]:
-    """Place and text of each expression of the value."""
-    aggregate, place = value.aggregate, value.place
-    single = {"where": aggregate.where, "per": aggregate.per, "of": aggregate.of}
-    single["one_per"] = aggregate.one_per
-    if isinstance(aggregate.operand, str) and not aggregate.operation.endswith(_PERIODIC):
-        single[aggregate.operation] = aggregate.operand
-    if aggregate.operation == "top":
-        single["by"] = histories.measure(place, aggregate.by).operand
-    yield from ((f"{place}.{name}", text) for name, text in single.items() if text)
-    yield from ((f"{place}.fields.{name}", text) for name, text in aggregate.fields.items())
-    ordered = enumerate(histories.orders(aggregate))
-    yield from ((f"{place}.order.{n}", text) for n, (text, _) in ordered)
-
-
-_FITS: dict[str, Callable[[DataType], bool]] = {
-    "a number": sheets.is_number,
-    "true or false": sheets.is_condition,
-    "a number, a date or a timestamp": lambda data_type: (
-        sheets.is_number(data_type) or isinstance(data_type, (T.DateType, T.TimestampType))
-    ),
-}
-_PERIODIC = ("recency", "tenure", "span", "frequency", "streak", "gap")
-
-
-def _mistyped(
-    value: Value, types: Mapping[str, DataType], texts: Mapping[str, str]
-) -> Iterator[Problem]:
-    aggregate, place = value.aggregate, value.place
-    numeric = [aggregate.operation] if aggregate.operation in _NUMERIC or aggregate.merge else []
-    numeric += ["of"]
-    wrong = {f"{place}.{name}": "a number" for name in numeric}
-    if aggregate.operation == "top":
-        function = histories.measure(place, aggregate.by).function
-        if function != "count":
-            is_added = function in ("sum", "avg") or "share" in aggregate.members
-            wrong[f"{place}.by"] = "a number" if is_added else "a number, a date or a timestamp"
-    conditions = ["where", *([aggregate.operation] if aggregate.operation in _CONDITIONS else [])]
-    wrong |= {f"{place}.{name}": "true or false" for name in conditions}
-    for where, data_type in types.items():
-        expected = wrong.get(where)
-        if expected and not _FITS[expected](data_type):
-            found = f"`{texts[where]}` is {data_type.simpleString()}"
-            yield Problem(where, found, expected, "name its type under types: of the source")

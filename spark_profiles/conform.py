@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from spark_profiles import columns, frames, keys, sql
+from spark_profiles import columns, keys, sql
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from pyspark.sql import Column, DataFrame
@@ -63,7 +63,7 @@ class Judged:
         """The refused rows: source, key, reasons (sorted) and the row as it came, as JSON."""
         told = (f"'{self.name}' as source", "sp_key as key", "sp_reasons as reasons")
         refused = self.examined.where(f"sp_status = '{REFUSED}'")
-        return refused.select(*map(F.expr, told), _as_json())
+        return refused.select(*map(F.expr, told), as_json())
 
     @property
     def own(self) -> DataFrame:
@@ -119,106 +119,9 @@ def judged(
     return Judged(name, source, ordered, examined, rows)
 
 
-def counts(sources: Sequence[Judged], users: DataFrame, spine: Collection[str]) -> DataFrame:
-    """Where the rows of each source went; one row is a source, and its figures add up.
-
-    `users` has one row per user: sp_key, sp_first and sp_refusal; `spine` names their sources.
-    Columns: source, rows, used, refused, duplicate, orphan (accepted, but of no user),
-    after_as_of, newest (instant of an accepted row), users (the profiles whose first source it is).
-    """
-    by_key = union([*[_tallies(source) for source in sources], _nothing(sources, users)])
-    # Users have one row per key; the null key, always refused, meets none.
-    known = users.select("sp_key", "sp_first", "sp_refusal")
-    is_user = F.col("sp_first").isNotNull() & F.col("sp_refusal").isNull()
-    # A user that cannot be named takes its rows among the users' sources along.
-    is_refused = F.col("sp_refusal").isNotNull() & F.col("source").isin(*spine)
-    is_first = is_user & (F.col("source") == F.col("sp_first"))
-    return (
-        by_key.join(known, on="sp_key", how="left")
-        .groupBy("source")
-        .agg(
-            F.sum("n").alias("rows"),
-            _total(F.when(is_user, F.col(ACCEPTED))).alias("used"),
-            _total(F.col(REFUSED) + F.when(is_refused, F.col(ACCEPTED)).otherwise(0)).alias(
-                REFUSED
-            ),
-            _total(F.col(DUPLICATE)).alias(DUPLICATE),
-            _total(F.when(~is_user & ~is_refused, F.col(ACCEPTED))).alias("orphan"),
-            _total(F.col(AFTER)).alias(AFTER),
-            F.max("newest").alias("newest"),
-            _total(F.when(is_first & (F.col(ACCEPTED) > 0), F.lit(1))).alias("users"),
-        )
-    )
-
-
-def refused_with_users(sources: Sequence[Judged], refusals: DataFrame) -> DataFrame:
-    """The rows of users that cannot be named, as `Judged.refused`.
-
-    Args:
-        sources: those of the users.
-        refusals: sp_key and sp_refusal; one row is a user.
-    """
-    return union(
-        [
-            source.accepted.join(refusals, on="sp_key", how="inner").select(
-                F.lit(source.name).alias("source"),
-                F.col("sp_key").alias("key"),
-                F.array("sp_refusal").alias("reasons"),
-                _as_json(),
-            )
-            for source in sources
-        ]
-    )
-
-
-def warnings(sources: Sequence[Judged]) -> DataFrame | None:
-    """How many accepted rows break a rule that only warns; one row is a source and rule.
-
-    Columns: source, rule, rows; None: there is no such rule.
-    """
-    warned = [
-        source.accepted.select(F.lit(source.name).alias("source"), F.explode("sp_warnings"))
-        for source in sources
-        if not all(rule.refuses for rule in source.source.rules.values())
-    ]
-    if not warned:
-        return None
-    by_rule = union(warned).groupBy("source", F.col("col").alias("rule"))
-    return by_rule.agg(F.count("*").alias("rows"))
-
-
-def _tallies(source: Judged) -> DataFrame:
-    """How many rows of each verdict every key has."""
-    statuses = (ACCEPTED, REFUSED, DUPLICATE, AFTER)
-    tallies = [f"count(case when sp_status = '{s}' then 1 end) as {s}" for s in statuses]
-    newest = f"max(case when sp_status = '{ACCEPTED}' then sp_at end) as newest"
-    asked = map(F.expr, ("count(*) as n", newest, *tallies))
-    return source.rows.groupBy("sp_key").agg(*asked).selectExpr("*", f"'{source.name}' as source")
-
-
-def _nothing(sources: Sequence[Judged], users: DataFrame) -> DataFrame:
-    """The tally of no row, for each source: one without any rows is counted too."""
-    names = frames.of(users.sparkSession, [(s.name,) for s in sources], "source string")
-    none = F.lit(0).cast("bigint")
-    tallies = [none.alias(name) for name in ("n", ACCEPTED, REFUSED, DUPLICATE, AFTER)]
-    newest = F.lit(None).cast("timestamp").alias("newest")
-    return names.select(F.lit(None).cast("string").alias("sp_key"), *tallies, newest, "source")
-
-
-def _total(value: Column) -> Column:
-    return F.coalesce(F.sum(value), F.lit(0)).cast("bigint")
-
-
-def _as_json() -> Column:
+def as_json() -> Column:
+    """The row as it came, as text."""
     return F.to_json("sp_raw", {"ignoreNullFields": "false"}).alias("row")
-
-
-def union(frames: Sequence[DataFrame]) -> DataFrame:
-    """The rows of all frames, which have the same columns."""
-    whole = frames[0]
-    for frame in frames[1:]:
-        whole = whole.unionByName(frame)
-    return whole
 
 
 def _with_reasons(

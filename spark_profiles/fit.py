@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from spark_profiles import columns, consistency, expressions, keys, sql, values
-from spark_profiles.errors import Problem
-from spark_profiles.language import Over
+from spark_profiles import columns, consistency, expressions, keys, operands, sql
+from spark_profiles.errors import DefinitionError, Problem
 from spark_profiles.language import expressions as expressions_of
 from spark_profiles.operations import Aggregate
 
@@ -59,11 +58,12 @@ def check(
         problems += wrong
         casts = _casts(source, rows)
         typed = rows.withColumns(casts) if casts else rows
-        asked = {p: t for p, t in _over_rows(definition, name).items() if p not in skip}
-        types, wrong = expressions.checked(typed, asked)
-        problems += wrong + list(_no_conditions(asked, types))
-        measures = {p: t for p, t in _measures(definition, name).items() if p not in skip}
-        problems += expressions.checked(typed, measures)[1]
+        over_rows, wrong = _over_rows(definition, name)
+        asked = {place: text for place, text in over_rows.items() if place not in skip}
+        types, unfit = expressions.checked(typed, asked)
+        problems += [*wrong, *unfit, *_no_conditions(asked, types)]
+        for path, aggregate in _aggregates(definition, name):
+            problems += operands.mistyped(aggregate, path, types)
         found[name] = {**raw_types, **{asked[place]: to for place, to in types.items()}}
     problems += _survivors(definition, found)
     return Fit(found, tuple(dict.fromkeys(problems)))
@@ -126,7 +126,7 @@ def _casts(source: Source, rows: DataFrame) -> dict[str, Column]:
     }
 
 
-def _over_rows(definition: Definition, name: str) -> dict[str, str]:
+def _over_rows(definition: Definition, name: str) -> tuple[dict[str, str], list[Problem]]:
     """Place -> expression, for all over single rows of the source, with their types applied."""
     asked = {
         ".".join(map(str, place)): text
@@ -134,26 +134,19 @@ def _over_rows(definition: Definition, name: str) -> dict[str, str]:
         if place[2:] != ("key",)
     }
     asked |= {p: text for p, source, text in consistency.own_places(definition) if source == name}
+    problems: list[Problem] = []
+    for path, aggregate in _aggregates(definition, name):
+        try:
+            asked |= operands.expressions(aggregate, path)
+        except DefinitionError as error:
+            problems += error.problems
+    return asked, problems
+
+
+def _aggregates(definition: Definition, name: str) -> Iterator[tuple[tuple[str, ...], Aggregate]]:
     for path, prop in definition.properties():
         if isinstance(prop, Aggregate) and prop.source == name:
-            asked |= _of(prop, path, Over.ROW)
-    return asked
-
-
-def _measures(definition: Definition, name: str) -> dict[str, str]:
-    asked: dict[str, str] = {}
-    for path, prop in definition.properties():
-        if isinstance(prop, Aggregate) and prop.source == name:
-            asked |= _of(prop, path, Over.ROWS)
-    return asked
-
-
-def _of(prop: Aggregate, path: tuple[str, ...], wanted: Over) -> dict[str, str]:
-    return {
-        ".".join(map(str, place)): text
-        for place, text, over in expressions_of(prop, (values.place(path),))
-        if over is wanted
-    }
+            yield path, prop
 
 
 def _no_conditions(asked: Mapping[str, str], types: Mapping[str, DataType]) -> Iterator[Problem]:

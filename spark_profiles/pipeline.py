@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from spark_profiles import (
+    accounting,
     aggregates,
     changes,
     commands,
@@ -17,6 +18,7 @@ from spark_profiles import (
     loader,
     patches,
     profiles,
+    salvage,
     schemas,
     sdl_fit,
     session,
@@ -56,17 +58,28 @@ class Plan:
     """One row a profile, wanted or delivered: profile_key, change, …"""
     lines: DataFrame
     """One row a line of the import files, in no order."""
-    refused: DataFrame
-    """One row a refused source row: source, key, reasons, row."""
-    warnings: DataFrame | None
-    """One row a source and rule that only warns: how many rows break it; None: no such rules."""
-    counts: DataFrame
-    """One row a source: rows = used + refused + duplicate + orphan + after_as_of; users."""
+    accounts: accounting.Accounts | accounting.Given
+    """Where the rows of the sources went."""
     consents: DataFrame | None = None
     """One row a user: profile_key, and for each purpose whether they consented; None: no purpose
     is named."""
     kind: str | None = None
     """None: from the sources; else what it is instead, such as a rollback."""
+
+    @property
+    def refused(self) -> DataFrame:
+        """One row a refused source row: source, key, reasons, row."""
+        return self.accounts.refused
+
+    @property
+    def warnings(self) -> DataFrame | None:
+        """One row a source and rule that only warns: how many rows break it; None: no such rule."""
+        return self.accounts.warnings
+
+    @property
+    def counts(self) -> DataFrame:
+        """One row a source: rows = used + refused + duplicate + orphan + after_as_of; users."""
+        return self.accounts.counts
 
 
 def plan(
@@ -96,37 +109,10 @@ def plan(
     """
     _check_time_zone(spark)
     _check_quiet(definition, policy)
-    is_sail = session.is_sail(spark)
     instant = _instant(as_of, definition)
     raw = sources.read(spark, definition, data=data, tables=tables)
-    types = _fitting(loader.checked(definition), raw)
-    judged = _judged(raw, definition, types, instant)
-    own_rows = {name: _own(judged[name], definition) for name in users.sources(definition)}
-    spine = users.spine(definition, own_rows, types)
-    aggregated = _aggregated(judged, definition, instant)
-    with _located(definition):
-        assembled = profiles.assemble(definition, spine, aggregated, marks_decimals=is_sail)
-        consented = profiles.consented(definition, spine, aggregated)
-    everyone = commands.payloads(assembled)
-    changed = changes.between(
-        _delivered(spark, known), everyone, as_of=instant, policy=policy, known=known,
-        with_base=definition.delivery.strategy == MINIMAL, with_unusable=True,
-    )  # fmt: skip
-    return Plan(
-        definition=definition,
-        as_of=instant,
-        tables=raw,
-        profiles=assembled.where(F.col("sp_refusal").isNull())
-        .withColumnRenamed("sp_key", "profile_key")
-        .drop("payload", "sp_refusal"),
-        wanted=everyone.where(~F.col("is_unusable")).drop("is_unusable"),
-        changes=changed,
-        lines=_lines(changed, assembled, definition, is_sail=is_sail),
-        refused=_refused(judged, definition, spine),
-        warnings=conform.warnings(list(judged.values())),
-        counts=conform.counts(list(judged.values()), spine, definition.spine),
-        consents=consented,
-    )
+    stages = _Stages(spark, raw, instant, known, policy)
+    return _whole(loader.checked(definition), stages)
 
 
 def validate(
@@ -152,15 +138,14 @@ def validate(
     """
     definition = draft.definition
     raw, missing = sources.look(spark, definition, data=data, tables=tables)
-    skip = {problem.where.split(" ", 1)[-1] for problem in draft.problems}
-    checked = fit.check(definition, {n: table.rows for n, table in raw.items()}, skip=skip)
-    found = [p.at(definition.located(p.where)) for p in checked.problems]
-    if not (draft.problems or found) and missing:
-        raise sources.unreadable(missing)
+    stages = _Stages(spark, raw, _instant("2000-01-01", definition))
     located = [problem.at(definition.located(problem.where)) for problem in missing]
-    definition = draft.whole(*found, *located)
-    given = {name: table.rows for name, table in raw.items()}
-    planned = plan(spark, definition, as_of="2000-01-01", tables=given)  # what only stages can say
+    try:
+        planned = _whole(draft, stages, *located)
+    except DefinitionError as error:
+        if len(error.problems) == len(missing):  # a table that is missing is no wrong definition
+            raise sources.unreadable(missing) from None
+        raise
     if schema:
         asked(planned, schema)
     return definition
@@ -174,6 +159,76 @@ def asked(planned: Plan, schema: sdl.Schema) -> list[sdl_fit.Asked]:
     """
     with _located(planned.definition):
         return sdl_fit.check(schema, profiles.shape(planned.profiles))
+
+
+@dataclass(frozen=True)
+class _Stages:
+    """What a definition is planned with, once it is known to fit its tables."""
+
+    spark: SparkSession
+    raw: Mapping[str, RawTable]
+    as_of: datetime
+    known: changes.Known = changes.Known()  # noqa: RUF009  frozen
+    policy: changes.Policy = changes.Policy()  # noqa: RUF009  frozen
+
+    def plan(self, definition: Definition, types: fit.Types) -> Plan:
+        """The plan; `types` are those of the expressions.
+
+        Raises:
+            DefinitionError: what is computed of the tables does not fit what is made of it.
+        """
+        is_sail = session.is_sail(self.spark)
+        judged = _judged(self.raw, definition, types, self.as_of)
+        own_rows = {name: _own(judged[name], definition) for name in users.sources(definition)}
+        spine = users.spine(definition, own_rows, types)
+        aggregated = _aggregated(judged, definition, types, self.as_of)
+        with _located(definition):
+            assembled = profiles.assemble(definition, spine, aggregated, marks_decimals=is_sail)
+            consented = profiles.consented(definition, spine, aggregated)
+        everyone = commands.payloads(assembled)
+        changed = changes.between(
+            _delivered(self.spark, self.known), everyone, as_of=self.as_of, policy=self.policy,
+            known=self.known, with_base=definition.delivery.strategy == MINIMAL, with_unusable=True,
+        )  # fmt: skip
+        return Plan(
+            definition=definition,
+            as_of=self.as_of,
+            tables=self.raw,
+            profiles=assembled.where(F.col("sp_refusal").isNull())
+            .withColumnRenamed("sp_key", "profile_key")
+            .drop("payload", "sp_refusal"),
+            wanted=everyone.where(~F.col("is_unusable")).drop("is_unusable"),
+            changes=changed,
+            lines=_lines(changed, assembled, definition, is_sail=is_sail),
+            accounts=accounting.Accounts(definition, judged, spine),
+            consents=consented,
+        )
+
+
+def _whole(draft: Draft, stages: _Stages, *missing: Problem) -> Plan:
+    """The plan of the draft, which has no problems.
+
+    What is wrong is set aside, and what is left is planned as well: it may have problems too.
+
+    Raises:
+        DefinitionError: the definition is inconsistent, or does not fit its tables; lists all.
+    """
+    skip = {problem.where.split(" ", 1)[-1] for problem in draft.problems}
+    rows = {name: table.rows for name, table in stages.raw.items()}
+    checked = fit.check(draft.definition, rows, skip=skip)
+    located = draft.definition.located
+    problems = [*missing, *(problem.at(located(problem.where)) for problem in checked.problems)]
+    rest = salvage.without(draft.definition, [*draft.problems, *problems])
+    planned = None
+    while rest and not planned:
+        try:
+            planned = stages.plan(rest, checked.types)
+        except DefinitionError as error:
+            problems += error.problems
+            rest = salvage.without(rest, error.problems)
+    draft.whole(*problems)
+    assert planned is not None  # noqa: S101  without problems there is a plan
+    return planned
 
 
 def _lines(
@@ -194,31 +249,9 @@ def _delivered(spark: SparkSession, known: changes.Known) -> DataFrame:
     return known.delivered
 
 
-def _fitting(draft: Draft, raw: Mapping[str, RawTable]) -> fit.Types:
-    """The types of all expressions.
-
-    Raises:
-        DefinitionError: the definition is inconsistent, or does not fit its tables; lists all.
-    """
-    definition = draft.whole()
-    checked = fit.check(definition, {name: table.rows for name, table in raw.items()})
-    draft.whole(*(p.at(definition.located(p.where)) for p in checked.problems))
-    return checked.types
-
-
 def _own(judged: conform.Judged, definition: Definition) -> DataFrame:
     """One row a user; of the sources of users also of those with no row to be used."""
     return judged.present if judged.name in definition.spine else judged.own
-
-
-def _refused(
-    judged: Mapping[str, conform.Judged], definition: Definition, spine: DataFrame
-) -> DataFrame:
-    by_row = [source.refused for source in judged.values()]
-    if users.is_certain(definition):
-        return conform.union(by_row)
-    of_users = [judged[name] for name in definition.spine]
-    return conform.union([*by_row, conform.refused_with_users(of_users, users.refused(spine))])
 
 
 def _judged(
@@ -242,34 +275,25 @@ def _judged(
 
 
 def _aggregated(
-    judged: Mapping[str, conform.Judged], definition: Definition, as_of: datetime
+    judged: Mapping[str, conform.Judged],
+    definition: Definition,
+    types: fit.Types,
+    as_of: datetime,
 ) -> list[DataFrame]:
-    """One row a user, for each source over which something is computed.
-
-    Raises:
-        DefinitionError: something cannot be computed; lists all, of all sources.
-    """
-    frames: list[DataFrame] = []
-    problems: list[Problem] = []
-    for name, wanted in values.aggregated_values(definition).items():
-        try:
-            frame = aggregates.compute(
-                judged[name].accepted,
-                definition.sources[name],
-                wanted,
-                as_of=as_of,
-                days=windows.Calendar(definition.time_zone, definition.week_starts),
-                is_laid_out=judged[name].is_laid_out,
-            )
-        except DefinitionError as error:
-            problems += error.problems
-        else:
-            frames.append(frame)
-    if problems:
-        with _located(definition):
-            message = "The definition does not fit the tables; nothing was written"
-            raise DefinitionError(message, *problems)
-    return frames
+    """One row a user, for each source over which something is computed."""
+    days = windows.Calendar(definition.time_zone, definition.week_starts)
+    return [
+        aggregates.compute(
+            judged[name].accepted,
+            definition.sources[name],
+            wanted,
+            types[name],
+            as_of=as_of,
+            days=days,
+            is_laid_out=judged[name].is_laid_out,
+        )
+        for name, wanted in values.aggregated_values(definition).items()
+    ]
 
 
 @contextlib.contextmanager

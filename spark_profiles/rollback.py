@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from spark_profiles import changes, commands, frames, history, run, schemas
+from spark_profiles import accounting, changes, commands, frames, history, run, schemas
 from spark_profiles.definition import Definition
 from spark_profiles.errors import DefinitionError, Problem, SourceError
 from spark_profiles.guard import Acceptance
@@ -101,9 +101,10 @@ def given(
         wanted=none,
         changes=changed,
         lines=commands.lines(changed, definition.delivery),
-        refused=spark.createDataFrame([], schemas.REFUSED_ROWS).drop("run_id"),
-        warnings=None,
-        counts=frames.of(spark, [(definition.spine[0], *parts)], schemas.SOURCE_COUNTS),
+        accounts=accounting.Given(
+            refused=spark.createDataFrame([], schemas.REFUSED_ROWS).drop("run_id"),
+            counts=frames.of(spark, [(definition.spine[0], *parts)], schemas.SOURCE_COUNTS),
+        ),
         kind=kind,
     )
 

@@ -67,3 +67,48 @@ def test_a_right_definition_passes_and_is_the_one_that_is_loaded(spark: SparkSes
     draft = loader.checked(shop.definition())
     tables = {"customers": shop.customers(spark, {}), "purchases": shop.purchases(spark, {})}
     assert pipeline.validate(spark, draft, tables=tables) == shop.definition()
+
+
+LATE = """
+name: late
+time_zone: UTC
+identifier: {user_account_id: customer_id}
+sources:
+  customers: {table: customers, key: customer_id, latest_by: [updated_at desc]}
+  purchases: {table: purchases, key: customer_id, row_id: [purchase_id], time: purchased_at}
+  visits: {table: visits, key: customer_id}
+users: customers
+profile:
+  right: {value: points}
+  wrong_column: {value: nothing}
+  wrong_sum: {from: purchases, sum: amount}
+  wrong_measure: {from: purchases, top: amount, by: sum(amount)}
+  follows: {derive: wrong_sum + 1}
+  follows_too: {derive: follows + 1}
+  wrong_ranks: {from: purchases, last: amount, tiles: 5}
+  wrong_derived: {derive: right and true}
+  wrong_band: {value: first_name, bands: {low: 0}}
+  within: {wrong_default: {value: points, default: none}}
+"""
+
+
+def test_what_only_later_stages_find_is_told_with_the_rest(spark: SparkSession) -> None:
+    """And nothing that only follows from it; a source that is missing as well."""
+    draft = loader.Draft(loader.parse_yaml(LATE), ())
+    tables = {
+        "customers": spark.createDataFrame([], CUSTOMERS),
+        "purchases": spark.createDataFrame([], PURCHASES),
+    }
+    with pytest.raises(DefinitionError) as caught:
+        pipeline.validate(spark, draft, tables=tables)
+    wheres = [problem.where.split(" ")[1] for problem in caught.value.problems]
+    assert wheres == [
+        "sources.visits",
+        "profile.wrong_column.value",
+        "profile.wrong_sum.sum",
+        "profile.wrong_measure.by",
+        "profile.wrong_ranks.tiles",
+        "profile.wrong_derived.derive",
+        "profile.wrong_band.bands",
+        "profile.within.wrong_default.default",
+    ]
