@@ -6,8 +6,9 @@
 
 `same`: the lines of the CDNOW example and a hostile set, from shuffled tables, with 1, 2, 7 and 64
 shuffle partitions, classic and (from Spark 4) Connect: one hash for each stage, or exit code 1.
-`cost`: writing verified files, by turns with Spark's plain `write.text` of the same recorded lines
-in the same session, and the most memory that the JVM (with a heap of 1 GB) and Python held.
+`cost`: writing verified files of the lines of the CDNOW example, many times over under other keys,
+by turns with Spark's plain `write.text` of the same recorded lines in the same session, and the
+most memory that the JVM (with a heap of 1 GB) and Python held.
 `s3a`: files written by Spark's own s3a to an S3 over a socket (moto), verified, and a bucket that is
 not there. Spark 4.1, whose Hadoop is that of the jars.
 """
@@ -57,7 +58,7 @@ from linework import ABOUT  # noqa: E402
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
 AS_OF = date(1998, 4, 1)
 PARTITIONS = (1, 2, 7, 64)
@@ -163,24 +164,36 @@ def same(pythons: list[str]) -> int:
     return int(any(len(hashes) > 1 for hashes in seen.values()))
 
 
+def many(spark: SparkSession, gigabytes: float, place: str) -> DataFrame:
+    """The lines of the example, again and again under other keys, in no order; written once."""
+    tables = Path(place) / "tables"
+    tables.mkdir()
+    example.write_tables(tables, as_of=AS_OF)
+    once = cdnow(spark, tables, 1).select(
+        "profile_key", "operation", "strategy", "identifier", "payload", "patch", "bytes"
+    )
+    once.write.parquet(f"{place}/once")
+    once = spark.read.parquet(f"{place}/once")
+    copies = round(gigabytes * 1e9 / once.agg(F.sum("bytes")).collect()[0][0])
+    key = F.concat_ws("-", "profile_key", "id")
+    rows = once.crossJoin(spark.range(copies)).select(
+        key.alias("profile_key"),
+        "operation",
+        "strategy",
+        *[_renamed(text, key).alias(text) for text in ("identifier", "payload")],
+        "patch",
+        places.of(key).alias("place"),
+    )
+    rows = rows.repartition(8, "place")
+    rows = rows.withColumn("bytes", (F.octet_length(commands.text()) + 1).cast("bigint"))
+    rows.write.parquet(f"{place}/lines")
+    return spark.read.parquet(f"{place}/lines")
+
+
 def cost(gigabytes: float, place: str) -> dict[str, Any]:
     """Seconds of both ways, by turns, and the most memory."""
     spark = session("classic", **{"spark.driver.memory": "1g"})
-    filler = F.concat_ws("", *[F.sha2(F.concat_ws("-", "id", F.lit(n)), 512) for n in range(7)])
-    key = F.concat(F.lit("c"), F.col("id"))
-    rows = spark.range(int(gigabytes * 1e9 / 1_090)).select(
-        key.alias("profile_key"),
-        *[F.lit(text).alias(name) for name, text in
-          {"operation": "UPSERT", "strategy": "FORCE_REPLACE"}.items()],
-        F.concat(F.lit('{"user_account_id":"'), key, F.lit('"}')).alias("identifier"),
-        F.concat(F.lit('{"$user_account_id":"'), key, F.lit('","text":"'), filler, F.lit('"}'))
-        .alias("payload"),
-        F.lit(None).cast("string").alias("patch"),
-        places.of(key).alias("place"),
-    )  # fmt: skip
-    rows = rows.withColumn("bytes", (F.octet_length(commands.text()) + 1).cast("bigint"))
-    rows.write.parquet(f"{place}/lines")
-    lines = spark.read.parquet(f"{place}/lines")
+    lines = many(spark, gigabytes, place)
     size = lines.agg(F.sum("bytes")).collect()[0][0]
     seconds: dict[str, list[float]] = {"plain": [], "files": []}
     count = 0
@@ -204,6 +217,12 @@ def cost(gigabytes: float, place: str) -> dict[str, Any]:
         "jvm_mb": jvm // 1024,
         "python_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }  # fmt: skip
+
+
+def _renamed(text: str, key: Column) -> Column:
+    """The text of a line, of the customer with another key."""
+    quoted = [F.concat(F.lit('"'), name, F.lit('"')) for name in (F.col("profile_key"), key)]
+    return F.replace(F.col(text), *quoted)
 
 
 def s3a() -> dict[str, Any]:

@@ -159,16 +159,16 @@ def _with_reasons(
     refusing, warning = (_broken_rules(source, refuses=refuses) for refuses in (True, False))
     if source.time:
         refusing.append("case when sp_at is null then 'time_missing_or_unreadable' end")
-    judgement = {
-        "sp_reasons": _named(["sp_broken", *(f"array({text})" for text in refusing)]),
-        # Most rows are never asked for their reasons, and are spared the list of them.
-        "sp_is_refused": F.expr(
-            f"sp_is_broken or coalesce({', '.join(['null', *refusing])}) is not null"
-        ),
-    }
+    # Most rows are never asked for their reasons, and are spared the list of them.
+    is_refused = f"sp_is_broken or coalesce({', '.join(['null', *refusing])}) is not null"
+    judgement = [
+        f"{_named(['sp_broken', *(f'array({text})' for text in refusing)])} as sp_reasons",
+        f"{is_refused} as sp_is_refused",
+    ]
     if warning:
-        judgement["sp_warnings"] = _named([f"array({text})" for text in warning])
-    return rows.withColumns(judgement).drop("sp_broken", "sp_is_broken")
+        judgement.append(f"{_named([f'array({text})' for text in warning])} as sp_warnings")
+    kept = [*map(sql.quoted, raw.columns), "sp_raw", "sp_key", "sp_at"]
+    return rows.selectExpr(*kept, *judgement)
 
 
 _USED, _PRESENT, _ABSENT = 0, 1, 2
@@ -199,10 +199,9 @@ def _broken_rules(source: Source, *, refuses: bool) -> list[str]:
     ]
 
 
-def _named(arrays: Sequence[str]) -> Column:
+def _named(arrays: Sequence[str]) -> str:
     """The names in these arrays, sorted, without the nulls between."""
-    found = f"concat({', '.join(arrays)})"
-    return F.expr(f"sort_array(filter({found}, reason -> reason is not null))")
+    return f"sort_array(filter(concat({', '.join(arrays)}), reason -> reason is not null))"
 
 
 def _unique_by(source: Source, *, is_spine: bool) -> tuple[str, ...] | None:

@@ -63,10 +63,14 @@ def checked(
 
 
 def _types(rows: DataFrame, expressions: Mapping[str, str]) -> dict[str, DataType]:
-    # As text in one call, since each call of a function costs; the line end closes a comment.
-    texts = [f"({text}\n) as e{n}" for n, text in enumerate(expressions.values())]
-    fields = rows.selectExpr(*texts).schema.fields
-    return {place: field.dataType for place, field in zip(expressions, fields, strict=True)}
+    columns = {field.name: field.dataType for field in rows.schema.fields}
+    asked = list(dict.fromkeys(text for text in expressions.values() if text not in columns))
+    if asked:
+        # As text in one call, since each call of a function costs; the line end closes a comment.
+        texts = [f"({text}\n) as e{n}" for n, text in enumerate(asked)]
+        fields = rows.selectExpr(*texts).schema.fields
+        columns |= {text: field.dataType for text, field in zip(asked, fields, strict=True)}
+    return {place: columns[text] for place, text in expressions.items()}
 
 
 def _missing(rows: DataFrame, place: str, text: str) -> list[Problem]:

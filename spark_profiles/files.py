@@ -7,13 +7,15 @@ before every file and the manifest are there (on an object store: before every f
 from __future__ import annotations
 
 import contextlib
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from spark_profiles import commands, fileplan, frames, manifest, places
+from spark_profiles import commands, fileplan, frames, manifest, places, session
 from spark_profiles.digests import Content
 from spark_profiles.errors import (
     DefinitionError,
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame, SparkSession
 
-    from spark_profiles.fileplan import ImportFile, Plan
+    from spark_profiles.fileplan import Compression, ImportFile, Plan
     from spark_profiles.manifest import Manifest
     from spark_profiles.stores import Folder
 
@@ -65,9 +67,10 @@ def write(
     try:
         if planned.files:
             _write_text(spark, lines, planned, hidden.within(_STAGED))
+        parts = _parts(hidden, len(planned.files))
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            numbers = range(len(planned.files))
-            written = list(pool.map(lambda number: _verified(hidden, number, planned), numbers))
+            verified = partial(_verified, hidden, planned.compression)
+            written = list(pool.map(verified, planned.files, parts))
         files = tuple(file for file, _ in written)
         _publish(hidden, folder, written, about.model_copy(update=_facts(planned, files, lines)))
     except BaseException as error:
@@ -112,41 +115,53 @@ def _write_text(spark: SparkSession, lines: DataFrame, planned: Plan, folder: Fo
     )
     text = commands.text().alias("value")
     placed = places.placed(lines, files).select("file", "spread", "profile_key", text)
-    # A file lies whole in one partition; the order begins with it, or the writer would re-sort.
-    (
-        placed.repartition(count, F.col("spread"))
-        .sortWithinPartitions("file", "profile_key")
-        .select("value", "file")
-        .write.partitionBy("file")
-        .option("compression", planned.compression)
-        .option("lineSep", "\n")
-        .mode("error")
-        .text(folder.location)
-    )
+    apart = placed.repartition(count, F.col("spread"))
+    if session.is_sail(spark):  # whose partitions have no numbers that the parts would bear
+        writer = apart.sortWithinPartitions("file", "profile_key").select("value", "file").write
+        writer = writer.partitionBy("file")
+    else:
+        # A file lies whole in the partition of its number. Written by a column, they would have to
+        # be sorted by it first, and each comparison of two keys would look at it before.
+        writer = apart.sortWithinPartitions("profile_key").select("value").write
+        writer = writer.option("maxRecordsPerFile", 0)
+    writer = writer.option("compression", planned.compression).option("lineSep", "\n")
+    writer.mode("error").text(folder.location)
+
+
+_PART = re.compile(r"/(?:file=|part-)(\d+)")
+
+
+def _parts(hidden: Folder, count: int) -> list[list[str]]:
+    """For each file the paths of what was written of it."""
+    found: list[list[str]] = [[] for _ in range(count)]
+    for path in hidden.files(_STAGED):
+        if (part := _PART.search(path)) and int(part[1]) < count:
+            found[int(part[1])].append(path)
+    return found
 
 
 def _apart(spark: SparkSession, count: int) -> list[int]:
-    """A number for each file, such that hashing puts each into a partition of its own.
+    """For each file a number that hashing puts into the partition of the file's own number.
 
     Hashed by their own numbers, a third of the partitions would be empty, and others hold three.
     """
-    tried = frames.of(spark, [(number,) for number in range(20 * count)], "number int")
+    tried = frames.of(spark, [(number,) for number in range(32 * count)], "number int")
     rows = tried.selectExpr("number", f"pmod(hash(number), {count}) as place").collect()
     found = {row["place"]: row["number"] for row in rows}
     return [found.get(place, place) for place in range(count)]
 
 
-def _verified(hidden: Folder, number: int, planned: Plan) -> tuple[ImportFile, str]:
+def _verified(
+    hidden: Folder, compression: Compression, file: ImportFile, parts: Sequence[str]
+) -> tuple[ImportFile, str]:
     """One file as it was written, with its hashes, and where it lies.
 
     Raises:
         IntegrityError: it is not as planned.
     """
-    file = planned.files[number]
-    parts = hidden.files(f"{_STAGED}/file={number}")
     if len(parts) != 1:
         raise _differs(file, f"{len(parts)} parts", "1 part")
-    content = Content(hidden.chunks(parts[0]), is_gzip=planned.compression == "gzip")
+    content = Content(hidden.chunks(parts[0]), is_gzip=compression == "gzip")
     content.read()
     lines, stored = content.lines, content.stored
     if (lines.size, lines.ends, lines.last) != (file.bytes, file.lines, b"\n"):

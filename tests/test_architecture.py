@@ -115,6 +115,7 @@ ALLOWED = {
         "manifest",
         "places",
         "schemas",
+        "session",
         "stores",
         "errors",
     },

@@ -64,8 +64,11 @@ def drawn(draw: random.Random) -> list[tuple[Any, ...]]:
 def test_each_file_has_a_partition_of_its_own(spark: SparkSession, count: int) -> None:
     rows = [(number,) for number in files._apart(spark, count)]
     spread = spark.createDataFrame(rows, "number int").repartition(count, "number")
-    parts = spread.select(F.spark_partition_id().alias("part")).distinct()
-    assert parts.count() == count
+    parts = spread.select("number", F.spark_partition_id().alias("part")).collect()
+    assert [number for _, number in sorted((r["part"], r["number"]) for r in parts)] == [
+        number for (number,) in rows
+    ]
+    assert len(parts) == count
 
 
 ACCOUNTS = [
@@ -107,8 +110,10 @@ def test_drawn_lines_lie_where_they_should(spark: SparkSession, tmp_path: Path) 
     assert {r["key"] for r in refused} == sent.keys() - fitting
     told = places_told(spark, lines, planned)
     found: list[str] = []
-    for number, file in enumerate(planned.files):
-        done, part = files._verified(stores.folder(tmp_path), number, planned)
+    folder = stores.folder(tmp_path)
+    parts = files._parts(folder, len(planned.files))
+    for file, written_parts in zip(planned.files, parts, strict=True):
+        done, part = files._verified(folder, "none", file, written_parts)
         body = (tmp_path / part).read_bytes()
         assert (len(body), hashlib.sha256(body).hexdigest()) == (done.bytes, done.sha256)
         texts = body.decode().split("\n")[:-1]
