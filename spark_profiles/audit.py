@@ -7,6 +7,7 @@ code runs on classic and Connect sessions.
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from dataclasses import replace
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
+from pyspark.sql import types as T
 
 from spark_profiles import (
     delta_rs,
@@ -41,37 +43,46 @@ if TYPE_CHECKING:
 class Audit:
     """The tables at one location: a path, or a catalog schema (`catalog.schema`).
 
-    Sail cannot replace a part of a table that has arrays, nor change a table. What it computes is
-    put there in two steps (see `put`); records of the driver go by delta-rs, in one.
+    What an engine computes is written by it. The few rows that the driver itself knows (runs,
+    files, leases) go and come by delta-rs where the tables lie on the driver's own disk: in
+    milliseconds, where Spark takes a second.
+
+    Sail cannot replace a part of a table that has arrays, nor change a table: see `put`.
     """
 
     def __init__(
-        self, spark: SparkSession, location: str, *, now: Callable[[], datetime], is_sail: bool
+        self,
+        spark: SparkSession,
+        location: str,
+        *,
+        now: Callable[[], datetime],
+        is_sail: bool,
+        is_at_hand: bool = False,
     ) -> None:
         self.spark, self.location, self.now, self.is_sail = spark, location, now, is_sail
         self.is_path = "/" in location
-        self._by_delta_rs = delta_rs.DeltaTables(location) if is_sail else None
+        self._by_delta_rs = delta_rs.DeltaTables(location) if is_sail or is_at_hand else None
 
     def create(self) -> None:
         """Create the tables that are not there yet."""
         side_by_side.done(self.spark, *(partial(self._create, name) for name in schemas.TABLES))
 
     def _create(self, name: str) -> None:
-        if not self.is_sail:  # a statement is a third cheaper than the writing of no rows
-            try:
-                self.do(schemas.creation(name, self.target(name)))
-            except PySparkException:  # where a CREATE takes no CHECK
-                self.do(schemas.creation(name, self.target(name), checks=False))
-                self.constrain(name)
+        if self._by_delta_rs:
+            empty = self.spark.createDataFrame([], schemas.TABLES[name])
+            self._by_delta_rs.create(
+                name,
+                empty.schema.json(),
+                partition_by=schemas.PARTITIONED_BY[name],
+                properties=schemas.PROPERTIES,
+                checks=schemas.CHECKS[name],
+            )
             return
-        empty = self.spark.createDataFrame([], schemas.TABLES[name])
-        writer = (
-            empty.write.format("delta")
-            .mode("ignore")
-            .partitionBy(schemas.PARTITIONED_BY[name])
-            .options(**schemas.properties(name))
-        )
-        self.save(writer, name)
+        try:  # a statement is a third cheaper than the writing of no rows
+            self.do(schemas.creation(name, self.target(name)))
+        except PySparkException:  # where a CREATE takes no CHECK
+            self.do(schemas.creation(name, self.target(name), checks=False))
+            self.constrain(name)
 
     def constrain(self, name: str) -> None:
         """Give a table the CHECK constraints of a new one; rows that break one keep it away."""
@@ -96,12 +107,20 @@ class Audit:
             return self.spark.read.format("delta").load(f"{self.location}/{table}")
         return self.spark.read.table(f"{self.location}.{table}")
 
+    def schema(self, table: str) -> T.StructType:
+        """The columns of the table as it is now."""
+        if self._by_delta_rs:
+            return T.StructType.fromJson(json.loads(self._by_delta_rs.schema(table)))
+        return self.read(table).schema
+
     def of_run(self, table: str, run_id: str) -> DataFrame:
         """The rows of one run."""
         return self.read(table).where(F.col("run_id") == run_id)
 
     def rows(self, table: str, **equal: str) -> list[dict[str, Any]]:
         """The rows with these values, on the driver: for tables with few."""
+        if self._by_delta_rs:
+            return self._by_delta_rs.rows(table, **equal)
         found = self.read(table)
         for name, value in equal.items():
             found = found.where(F.col(name) == value)
@@ -135,6 +154,16 @@ class Audit:
         rows = [tuple(record.get(name) for name, _ in schemas.columns(table)) for record in records]
         self.put(table, run_id, frames.of(self.spark, rows, schemas.TABLES[table]))
 
+    def append(self, table: str, records: Sequence[dict[str, Any]]) -> None:
+        """Add a few records of the driver to a table."""
+        if self._by_delta_rs:
+            tables = self._by_delta_rs
+            _repeated(lambda: tables.append(table, records))
+            return
+        rows = [tuple(record.get(name) for name, _ in schemas.columns(table)) for record in records]
+        new = frames.of(self.spark, rows, schemas.TABLES[table]).write.format("delta")
+        self.save(new.mode("append"), table)
+
     def put_run(self, run: Run, **changed: Any) -> Run:
         """Record the run with these members changed; returns it as recorded.
 
@@ -148,6 +177,10 @@ class Audit:
 
     def runs(self, name: str | None = None) -> list[Run]:
         """The runs, oldest first: of one definition, or of all; instants are aware, in UTC."""
+        of_name = {"name": name} if name else {}
+        if self._by_delta_rs:
+            there = [runs.from_row(row) for row in self._by_delta_rs.rows("runs", **of_name)]
+            return sorted(there, key=runs.age)
         rows = self.read("runs")
         chosen = rows if name is None else rows.where(F.col("name") == name)
         found = chosen.orderBy("started_at").select(*runs.in_micros())
@@ -174,8 +207,11 @@ class Audit:
 
     def stats(self, run_id: str) -> tuple[guard.PropertyStats, ...]:
         """What the properties of a run's profiles were like."""
-        rows = self.of_run("property_stats", run_id).drop("run_id").collect()
-        return tuple(guard.PropertyStats(**row.asDict()) for row in rows)
+        rows = self.rows("property_stats", run_id=run_id)
+        return tuple(
+            guard.PropertyStats(**{n: value for n, value in row.items() if n != "run_id"})
+            for row in rows
+        )
 
     def churn(self, name: str) -> list[dict[str, Any]]:
         """How often each top-level property changed, and how often it alone: most first."""
@@ -275,12 +311,16 @@ class Audit:
 
     def lease(self, name: str) -> tuple[str, int] | None:
         """See `leases.Table`."""
+        if self._by_delta_rs:
+            return self._by_delta_rs.lease(name)
         until = F.unix_micros("until").alias("until")  # `collect` of an instant asks for a zone
         rows = self.read("leases").where(F.col("name") == name).select("owner", until).collect()
         return (rows[0]["owner"], rows[0]["until"]) if rows else None
 
     def merge_lease(self, name: str, owner: str, *, until: datetime, take_from: str | None) -> bool:
         """See `leases.Table`."""
+        if self._by_delta_rs:
+            return self._by_delta_rs.merge_lease(name, owner, until=until, take_from=take_from)
         micros = round(until.timestamp() * 1_000_000)
         try:
             self.spark.sql(

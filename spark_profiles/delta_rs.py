@@ -6,6 +6,7 @@ keep every column they have, so that it does not matter which version made the t
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ import pyarrow as pa
 from spark_profiles.errors import DefinitionError, PlatformError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from deltalake import DeltaTable
@@ -51,18 +52,51 @@ class DeltaTables:
         found: list[Row] = self._open(table).to_pyarrow_table(filters=filters).to_pylist()
         return found
 
+    def create(
+        self,
+        table: str,
+        schema: str,
+        *,
+        partition_by: str,
+        properties: Mapping[str, str],
+        checks: Mapping[str, str],
+    ) -> None:
+        """Create what is not there yet of a table; `schema` is that of Spark, as JSON."""
+        from deltalake import DeltaTable, Schema  # noqa: PLC0415  optional
+
+        DeltaTable.create(
+            f"{self.location}/{table}",
+            schema=Schema.from_json(schema),
+            mode="ignore",
+            partition_by=[partition_by],
+            configuration=dict(properties),
+        )
+        made = self._open(table)
+        if json.loads(made.schema().to_json()) != json.loads(schema):
+            return  # of an older version: see `migrations`
+        for name, condition in checks.items():
+            if f"delta.constraints.{name}" not in made.metadata().configuration:
+                self.add_check(table, name, condition)
+
+    def schema(self, table: str) -> str:
+        """The columns of the table, as Spark writes them in JSON."""
+        return self._open(table).schema().to_json()
+
     def put_records(self, table: str, run_id: str, records: Sequence[Row]) -> None:
         """Make these what the table holds of the run; members that it lacks are ignored."""
+        of_run = [{**row, "run_id": run_id} for row in records]
+        self._write(table, of_run, mode="overwrite", predicate=f"run_id = '{run_id}'")
+
+    def append(self, table: str, records: Sequence[Row]) -> None:
+        """Add these to the table."""
+        self._write(table, records, mode="append")
+
+    def _write(self, table: str, records: Sequence[Row], **how: Any) -> None:
         from deltalake import write_deltalake  # noqa: PLC0415  optional
 
         target = self._open(table)
         schema = pa.schema(target.schema().to_arrow())
-        write_deltalake(
-            target,
-            pa.Table.from_pylist([{**row, "run_id": run_id} for row in records], schema=schema),
-            mode="overwrite",
-            predicate=f"run_id = '{run_id}'",
-        )
+        write_deltalake(target, pa.Table.from_pylist(list(records), schema=schema), **how)
 
     def add_check(self, table: str, name: str, condition: str) -> None:
         """Give the table a CHECK; an error says that it has it, or that rows break it."""

@@ -13,16 +13,14 @@ they are, and a table that was migrated half-way is migrated again.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyspark.sql import types as T
 
-from spark_profiles import frames, schemas, side_by_side
+from spark_profiles import schemas, side_by_side
 from spark_profiles.errors import DefinitionError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from spark_profiles.audit import Audit
 
 VERSION = 5
@@ -54,29 +52,31 @@ def migrate(audit: Audit, *, library_version: str) -> list[str]:
         return []
     lacking = [table for table in schemas.TABLES if _lacks_columns(audit, table)]
     for table in lacking:
-        append(audit, table, [])  # an append of nothing, which merges the schemas
+        _widen(audit, table)
     if lacking or _FIRST < found < _CONSTRAINED:  # new tables have their constraints
         constrain = [partial(audit.constrain, table) for table in schemas.TABLES]
         side_by_side.done(audit.spark, *constrain)
-    append(audit, "versions", [(VERSION, library_version, audit.now())])
+    names = [name for name, _ in schemas.columns("versions")]
+    made = dict(zip(names, (VERSION, library_version, audit.now()), strict=True))
+    audit.append("versions", [made])
     return lacking
 
 
 def recorded(audit: Audit) -> int:
     """The version on record; tables without any are of the first."""
-    rows = audit.read("versions").select("schema_version").collect()
+    rows = audit.rows("versions")
     return max((row["schema_version"] for row in rows), default=_FIRST)
 
 
-def append(audit: Audit, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Add rows to a table; columns that it lacks are added with them, and null in older rows."""
-    new = frames.of(audit.spark, list(rows), schemas.TABLES[table]).write.format("delta")
-    audit.save(new.mode("append").option("mergeSchema", "true"), table)
+def _widen(audit: Audit, table: str) -> None:
+    """Add the columns that a table lacks: an append of nothing, which merges the schemas."""
+    nothing = audit.spark.createDataFrame([], schemas.TABLES[table]).write.format("delta")
+    audit.save(nothing.mode("append").option("mergeSchema", "true"), table)
 
 
 def _lacks_columns(audit: Audit, table: str) -> bool:
     wanted = audit.spark.createDataFrame([], schemas.TABLES[table]).schema
-    return not _has(audit.read(table).schema, wanted)
+    return not _has(audit.schema(table), wanted)
 
 
 def _has(found: T.DataType, wanted: T.DataType) -> bool:

@@ -100,7 +100,8 @@ class Job:
     def tables(self) -> Audit:
         """The audit tables, created where they are not there yet."""
         is_sail = session.is_sail(self.spark)
-        audit = Audit(self.spark, self.audit, now=self.now, is_sail=is_sail)
+        is_at_hand = session.is_at_hand(self.spark, self.audit)
+        audit = Audit(self.spark, self.audit, now=self.now, is_sail=is_sail, is_at_hand=is_at_hand)
         audit.create()
         if migrations.migrate(audit, library_version=recording.VERSION):
             self.listener(Event("migrate", "the audit tables are brought to this version"))

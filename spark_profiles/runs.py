@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, fields
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
@@ -15,7 +16,6 @@ from spark_profiles.states import RunStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from pyspark.sql import Column
 
@@ -116,8 +116,13 @@ def in_micros() -> list[Column]:
     ]
 
 
+def age(run: Run) -> float:
+    """What sorts runs, oldest first."""
+    return run.started_at.timestamp() if run.started_at else 0.0
+
+
 def from_row(row: dict[str, Any]) -> Run:
-    """The run of a row with the columns of `in_micros`."""
+    """The run of a row; its instants are aware, or microseconds as in `in_micros`."""
     for count in row["counts"] or ():
         count["newest"] = _instant(count["newest"])
     for name, to in schemas.columns("runs"):
@@ -130,8 +135,10 @@ def from_row(row: dict[str, Any]) -> Run:
     return Run(**row)
 
 
-def _instant(micros: int | None) -> datetime | None:
-    return None if micros is None else columns.instant_of(micros)
+def _instant(told: datetime | int | None) -> datetime | None:
+    if isinstance(told, datetime):
+        return told.astimezone(timezone.utc)
+    return None if told is None else columns.instant_of(told)
 
 
 def record(run: Run) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -169,6 +170,21 @@ def engine(spark: SparkSession) -> str:
 def is_sail(spark: SparkSession) -> bool:
     """Whether the session is one of the embedded engine."""
     return engine(spark).startswith("Sail")
+
+
+def is_at_hand(spark: SparkSession, location: str) -> bool:
+    """Whether tables there lie on the disk of this machine for Spark and for this process alike.
+
+    And delta-rs is installed. A path that begins with `/` may mean a store or HDFS on a cluster;
+    only Spark in this process's own JVM, with the disk as its file system, is sure not to.
+    """
+    if ".connect." in type(spark).__module__ or "DATABRICKS_RUNTIME_VERSION" in os.environ:
+        return False
+    if not location.startswith(("/", "file:/")) or find_spec("deltalake") is None:
+        return False
+    context = cast("Any", spark.sparkContext)
+    store = str(context._jsc.hadoopConfiguration().get("fs.defaultFS"))  # noqa: SLF001
+    return str(context.master).startswith("local") and store.startswith("file:")
 
 
 def cache_folder() -> Path:
