@@ -69,14 +69,15 @@ class Audit:
 
     def _create(self, name: str) -> None:
         if self._by_delta_rs:
-            empty = self.spark.createDataFrame([], schemas.TABLES[name])
-            self._by_delta_rs.create(
+            creation = partial(
+                self._by_delta_rs.create,
                 name,
-                empty.schema.json(),
+                self.spark.createDataFrame([], schemas.TABLES[name]).schema.json(),
                 partition_by=schemas.PARTITIONED_BY[name],
                 properties=schemas.PROPERTIES,
                 checks=schemas.CHECKS[name],
             )
+            _repeated(creation)
             return
         try:  # a statement is a third cheaper than the writing of no rows
             self.do(schemas.creation(name, self.target(name)))

@@ -63,6 +63,7 @@ class DeltaTables:
     ) -> None:
         """Create what is not there yet of a table; `schema` is that of Spark, as JSON."""
         from deltalake import DeltaTable, Schema  # noqa: PLC0415  optional
+        from deltalake.exceptions import DeltaError  # noqa: PLC0415  optional
 
         DeltaTable.create(
             f"{self.location}/{table}",
@@ -75,8 +76,13 @@ class DeltaTables:
         if json.loads(made.schema().to_json()) != json.loads(schema):
             return  # of an older version: see `migrations`
         for name, condition in checks.items():
-            if f"delta.constraints.{name}" not in made.metadata().configuration:
+            if f"delta.constraints.{name}" in made.metadata().configuration:
+                continue
+            try:
                 self.add_check(table, name, condition)
+            except DeltaError as error:  # another run was quicker
+                if "already exists" not in str(error):
+                    raise
 
     def schema(self, table: str) -> str:
         """The columns of the table, as Spark writes them in JSON."""

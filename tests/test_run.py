@@ -14,7 +14,7 @@ import deltalake
 import pytest
 import shop
 
-from spark_profiles import courier, leases, run, upload
+from spark_profiles import courier, leases, run, session, upload
 from spark_profiles.changes import Policy
 from spark_profiles.datamart import Connection, Datamart, RetryPolicy, Token
 from spark_profiles.delta_rs import DeltaTables
@@ -131,6 +131,53 @@ def test_two_days(a_shop: Shop) -> None:
     }
     held = {account: profile for _, account, profile in a_shop.emulator.store.profiles()}
     assert delivered == held
+
+
+@pytest.mark.jvm
+@pytest.mark.at_hand
+def test_records_at_hand_and_by_spark_are_the_same_tables(
+    a_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that one way left open is settled by the other."""
+    monkeypatch.setattr(a_shop.datamart, "executions", _unavailable)
+    a_shop.emulator.faults.lose_answers = 1
+    with pytest.raises(UnavailableError):
+        a_shop.run(PEOPLE)
+    monkeypatch.undo()
+    monkeypatch.setattr(session, "is_at_hand", lambda *_: False)
+    changed = [{**PEOPLE[0], "first_name": "Eve"}, *PEOPLE[1:]]
+    by_spark = a_shop.run(changed)
+    assert (by_spark.changed, by_spark.same) == (1, 7)
+    monkeypatch.undo()
+    at_hand = a_shop.run(PEOPLE)
+    assert (at_hand.changed, at_hand.same) == (1, 7)
+    assert a_shop.names() == names(PEOPLE)
+    runs = [a_shop.job.tables().runs("shop")]
+    monkeypatch.setattr(session, "is_at_hand", lambda *_: False)
+    runs += [a_shop.job.tables().runs("shop")]
+    assert runs[0] == runs[1]
+    engines = {
+        json.loads(line)["commitInfo"].get("engineInfo", "").split("/")[0]
+        for log in (a_shop.folder / "audit" / "runs" / "_delta_log").glob("*.json")
+        for line in log.read_text().splitlines()
+        if "commitInfo" in line
+    }
+    assert {name.partition(":")[0] for name in engines} == {"delta-rs", "Apache-Spark"}
+
+
+@pytest.mark.jvm
+@pytest.mark.at_hand
+@pytest.mark.parametrize(
+    ("location", "is_at_hand"),
+    [("/a/folder", True), ("file:/a/folder", True), ("main.audit", False),
+     ("s3://lake/audit", False), ("dbfs:/audit", False)],
+)  # fmt: skip
+def test_tables_are_at_hand_on_the_own_disk_only(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch, location: str, is_at_hand: bool
+) -> None:
+    assert session.is_at_hand(spark, location) == is_at_hand
+    monkeypatch.setenv("DATABRICKS_RUNTIME_VERSION", "17.3")
+    assert not session.is_at_hand(spark, location)
 
 
 @pytest.mark.sail

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
@@ -20,7 +21,8 @@ from spark_profiles.errors import DefinitionError, IntegrityError, Problem
 from spark_profiles.progress import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Executor, Future
     from pathlib import Path
 
     from pyspark.sql import SparkSession
@@ -34,6 +36,7 @@ DAYS = (date(1998, 4, 1), date(1998, 4, 2))
 DATAMART = "1600"
 # Small on purpose: a first load of 20 MB then shows how files are cut.
 MAX_BYTES = 12_000_000
+_NAME = "spark-profiles demo"
 _FEW_ROWS = {
     "spark.driver.extraJavaOptions": "-XX:+UseSerialGC -Xms1g -Xmn512m",
     # Compiling code for each of 150 small queries takes longer than to interpret them.
@@ -103,25 +106,36 @@ def tell(output: Path, *, listener: Listener, engine: str = "spark") -> Story:
         server.running(output / "datamart.sqlite", token="api:demo") as emulator,  # noqa: S106
         Datamart(Connection(emulator.url, DATAMART, token)) as client,
     ):
-        # The exports are made beside the start of Spark, day after day.
-        exports = [exporter.submit(tables.write_tables, _raw(output, d), as_of=d) for d in DAYS]
-        if engine == "sail":
-            spark = session.embedded_session()
-        else:
-            spark = session.local_session("spark-profiles demo", settings=_FEW_ROWS)
-        job = run.Job(
-            spark=spark,
-            output=str(output.absolute() / "import"),
-            audit=str(output.absolute() / "audit"),
-            max_bytes=MAX_BYTES,
-        )
-        days = []
-        for day, export in zip(DAYS, exports, strict=True):
-            export.result()
-            days.append(_day(job, definition, client, output, day, listener))
-        listener(Event("compare", "every profile of the datamart with the wanted one"))
-        compared = _compare(spark, definition, str(_raw(output, DAYS[-1])), emulator.store)
-        return Story(output, tuple(days), _refused(job), compared)
+        exports = _exports(output, exporter)
+        with _session(engine, listener) as spark:
+            job = run.Job(
+                spark=spark,
+                output=str(output.absolute() / "import"),
+                audit=str(output.absolute() / "audit"),
+                max_bytes=MAX_BYTES,
+            )
+            days = []
+            for day, export in zip(DAYS, exports, strict=True):
+                export.result()
+                days.append(_day(job, definition, client, output, day, listener))
+            listener(Event("compare", "every profile of the datamart with the wanted one"))
+            compared = _compare(spark, definition, str(_raw(output, DAYS[-1])), emulator.store)
+            return Story(output, tuple(days), _refused(job), compared)
+
+
+@contextlib.contextmanager
+def _session(engine: str, listener: Listener) -> Iterator[SparkSession]:
+    """The session of the demo; the first one keeps its classes, so that the next starts sooner."""
+    if engine == "sail":
+        yield session.embedded_session()
+    elif session.class_data(session.cache_folder()).exists():
+        yield session.local_session(_NAME, settings=_FEW_ROWS)
+    else:
+        from spark_profiles import cold_start  # noqa: PLC0415  needs Spark
+
+        with cold_start.kept(_NAME, _FEW_ROWS) as spark:
+            yield spark
+            listener(Event("keep", "Spark's classes in one file: the next start is quicker"))
 
 
 def _day(
@@ -153,6 +167,20 @@ def _refused(job: run.Job) -> tuple[tuple[str, str, str, int], ...]:
     return tuple(tuple(row) for row in counted.collect())
 
 
+def _exports(output: Path, exporter: Executor) -> list[Future[Any]]:
+    """The raw tables of each day, made beside the start of Spark.
+
+    They are always the same, so those of an earlier demo are taken, if they are of this version.
+    """
+    made_by, recipe = output / "raw" / ".made-by", tables.recipe()
+    if made_by.exists() and made_by.read_text(encoding="utf-8") == recipe:
+        return [exporter.submit(tuple) for _ in DAYS]
+    shutil.rmtree(made_by.parent, ignore_errors=True)
+    days = [exporter.submit(tables.write_tables, _raw(output, d), as_of=d) for d in DAYS]
+    exporter.submit(made_by.write_text, recipe, encoding="utf-8")  # after them: they are one queue
+    return days
+
+
 def _raw(output: Path, day: date) -> Path:
     return output.absolute() / "raw" / str(day)
 
@@ -180,7 +208,7 @@ def _compare(spark: SparkSession, definition: Definition, raw: str, store: Store
 
 
 def _clear(output: Path) -> None:
-    """Remove what an earlier demo wrote; a folder with anything else in it is refused.
+    """Remove what an earlier demo wrote but for its raw tables; another folder is refused.
 
     Raises:
         DefinitionError: the folder was not made by the demo.
@@ -190,6 +218,10 @@ def _clear(output: Path) -> None:
         problem = Problem(str(output), "a folder with other things in it", "a new or empty folder")
         message = "The demo would overwrite what is not its own"
         raise DefinitionError(message, problem)
-    shutil.rmtree(output, ignore_errors=True)
-    output.mkdir(parents=True)
+    output.mkdir(parents=True, exist_ok=True)
+    for child in output.iterdir():
+        if child.is_dir() and child.name != "raw":
+            shutil.rmtree(child)
+        elif child.is_file():
+            child.unlink()
     marker.touch()

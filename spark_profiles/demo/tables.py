@@ -8,10 +8,12 @@ customers updated, 15 new ones and 12 gone a day.
 from __future__ import annotations
 
 import functools
+import hashlib
 import random
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, timezone
 from math import isnan, nan
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -21,7 +23,6 @@ from spark_profiles.demo import cdnow, scoring
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from spark_profiles.demo.cdnow import Purchase
 
@@ -117,6 +118,13 @@ _SCHEMAS = {
         "scored_at": _INSTANT,
     },
 }  # fmt: skip
+
+
+def recipe() -> str:
+    """A hash over all that the tables follow from: the log, and the code that makes them."""
+    here = Path(__file__)
+    parts = [*sorted(here.parent.glob("*.py")), *sorted(cdnow.folder().glob("*.gz"))]
+    return hashlib.sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()
 
 
 def write_tables(directory: Path, *, as_of: date, seed: int = 1) -> dict[str, TableCounts]:

@@ -30,9 +30,10 @@ CREATE TABLE IF NOT EXISTS identifiers (
 CREATE INDEX IF NOT EXISTS identifiers_of_point ON identifiers (datamart, point);
 CREATE TABLE IF NOT EXISTS merges (
     datamart TEXT, point TEXT, at INTEGER NOT NULL);
+-- With row ids: as long as a payload is, rows in the order of a key would be moved all the time.
 CREATE TABLE IF NOT EXISTS profiles (
     datamart TEXT, point TEXT, compartment TEXT, account TEXT, payload TEXT NOT NULL,
-    PRIMARY KEY (datamart, point, compartment, account)) WITHOUT ROWID;
+    PRIMARY KEY (datamart, point, compartment, account));
 CREATE TABLE IF NOT EXISTS history (
     datamart TEXT, point TEXT, at INTEGER, execution INTEGER, line INTEGER, operation TEXT,
     compartment TEXT, account TEXT, payload TEXT);
@@ -55,6 +56,7 @@ class Database:
         self._connection.row_factory = sqlite3.Row
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=NORMAL")
+        self._connection.execute("PRAGMA cache_size=-65536")
         self._connection.executescript(_SCHEMA)
 
     def close(self) -> None:

@@ -42,6 +42,8 @@ SWEPT = {
 ALIKE = {"a run that gives another up and is stopped by a limit": r"folder of a run|aband|tripped"}
 """Of a history that is like others up to there: the boundaries that only it has."""
 
+TRIES = 3
+"""Whether an execution is asked for again depends on how soon it ends."""
 EACH = 3
 """A kill takes two seconds; which boundaries are hit without `--histories 100`."""
 
@@ -88,9 +90,10 @@ def test_killed_at_each_boundary(
         for ended in play.play(History((*former, steps[0], *again)), workers)[len(former) : -1]:
             hit[ended.message] += ended.how == KILLED
     for step, boundary in zip(steps, wanted, strict=True):
-        if not hit[boundary]:
-            ended = play.play(History((*former, step)), workers)[len(former)]
-            hit[ended.message] += ended.how == KILLED
+        for _ in range(TRIES):
+            if not hit[boundary]:
+                ended = play.play(History((*former, step)), workers)[len(former)]
+                hit[ended.message] += ended.how == KILLED
     with capsys.disabled():
         tell(f"\n{name}: killed at {len(wanted)} boundaries")
         for boundary in wanted:

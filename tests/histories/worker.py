@@ -88,11 +88,9 @@ def hook(spark: Any, boundaries: Boundaries) -> None:
     if not session.engine(spark).startswith("Sail"):  # there `text` is a call of `save`
         around(writer, "text", lambda _, path: commit("write", path))
     around(type(spark), "sql", statement)
-    around(
-        DeltaTables,
-        "put_records",
-        lambda tables, name, *_: commit("write", f"{tables.location}/{name}"),
-    )
+    for name, verb in {"_write": "write", "add_check": "constrain", "merge_lease": "merge"}.items():
+        around(DeltaTables, name, functools.partial(record, verb))
+    around(DeltaTables, "create", creation)
     around(stores.Folder, "remove", lambda folder, name="": removal(folder, name))
     around(stores.Folder, "remove_file", lambda _, name: f"remove {place(name)}")
     around(stores.Folder, "move", lambda _, name, *to: f"move {place(name)}")
@@ -106,6 +104,17 @@ def commit(verb: str, location: str) -> str:
     if Path(location).parent.name != "audit":
         return "write the text of import files"
     return " ".join(filter(None, [verb, Path(location).name, doing.get()]))
+
+
+def record(verb: str, tables: DeltaTables, name: str, *args: Any, **kwargs: Any) -> str:
+    """A write by delta-rs."""
+    return commit(verb, f"{tables.location}/{'leases' if verb == 'merge' else name}")
+
+
+def creation(tables: DeltaTables, name: str, *args: Any, **kwargs: Any) -> str | None:
+    """The creation of a table; None where it is there."""
+    where = f"{tables.location}/{name}"
+    return None if Path(where, "_delta_log").exists() else commit("create", where)
 
 
 def statement(_: Any, text: str, *args: Any, **kwargs: Any) -> str | None:
