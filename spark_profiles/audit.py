@@ -358,6 +358,7 @@ _CONFLICTS = (
     "DELTA_PROTOCOL_CHANGED",
     "ProtocolChangedException",
     "Failed to commit transaction",
+    "Delta transaction failed, version",
 )
 _ATTEMPTS = 6
 

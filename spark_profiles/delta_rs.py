@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -16,11 +17,15 @@ from spark_profiles.errors import DefinitionError, PlatformError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
 
     from deltalake import DeltaTable
 
     Row = dict[str, Any]
+
+
+def _aware(value: Any) -> Any:
+    """An instant that Spark collected has no zone, but is of the machine's."""
+    return value.astimezone() if isinstance(value, datetime) and not value.tzinfo else value
 
 
 class DeltaTables:
@@ -81,7 +86,7 @@ class DeltaTables:
             try:
                 self.add_check(table, name, condition)
             except DeltaError as error:  # another run was quicker
-                if "already exists" not in str(error):
+                if "onstraint" not in str(error) or "already exists" not in str(error):
                     raise
 
     def schema(self, table: str) -> str:
@@ -102,7 +107,8 @@ class DeltaTables:
 
         target = self._open(table)
         schema = pa.schema(target.schema().to_arrow())
-        write_deltalake(target, pa.Table.from_pylist(list(records), schema=schema), **how)
+        rows = [{name: _aware(value) for name, value in row.items()} for row in records]
+        write_deltalake(target, pa.Table.from_pylist(rows, schema=schema), **how)
 
     def add_check(self, table: str, name: str, condition: str) -> None:
         """Give the table a CHECK; an error says that it has it, or that rows break it."""

@@ -17,6 +17,7 @@ Messages name places, counts and names from the definition; never personal data,
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -33,6 +34,11 @@ class Problem:
     def at(self, where: str) -> Problem:
         """The same problem, at a place that is named better."""
         return replace(self, where=where)
+
+    @property
+    def place(self) -> str:
+        """The dotted place in the definition, without the file and line before it."""
+        return re.sub(r"\A.+?:\d+ ", "", self.where)
 
     def __str__(self) -> str:
         expected = f"; expected {self.expected}" if self.expected else ""

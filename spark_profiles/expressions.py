@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 from typing import TYPE_CHECKING
 
 from pyspark.errors import AnalysisException, ParseException
@@ -63,7 +64,8 @@ def checked(
 
 
 def _types(rows: DataFrame, expressions: Mapping[str, str]) -> dict[str, DataType]:
-    columns = {field.name: field.dataType for field in rows.schema.fields}
+    plain = (field for field in rows.schema.fields if _PLAIN.fullmatch(field.name))
+    columns = {field.name: field.dataType for field in plain}
     asked = list(dict.fromkeys(text for text in expressions.values() if text not in columns))
     if asked:
         # As text in one call, since each call of a function costs; the line end closes a comment.
@@ -71,6 +73,10 @@ def _types(rows: DataFrame, expressions: Mapping[str, str]) -> dict[str, DataTyp
         fields = rows.selectExpr(*texts).schema.fields
         columns |= {text: field.dataType for text, field in zip(asked, fields, strict=True)}
     return {place: columns[text] for place, text in expressions.items()}
+
+
+_PLAIN = re.compile(r"(?!(?i:true|false|null)\Z)[A-Za-z_][A-Za-z0-9_]*")
+"""A column's name that as an expression is that column, and nothing else."""
 
 
 def _missing(rows: DataFrame, place: str, text: str) -> list[Problem]:

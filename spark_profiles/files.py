@@ -128,15 +128,18 @@ def _write_text(spark: SparkSession, lines: DataFrame, planned: Plan, folder: Fo
     writer.mode("error").text(folder.location)
 
 
-_PART = re.compile(r"/(?:file=|part-)(\d+)")
+_PART = re.compile(rf"{_STAGED}/(?:file=(\d+)/[^/]+|part-(\d+)[^/]*)")
+"""What the engine wrote of a file; what an attempt left elsewhere in its folder is none of it."""
 
 
 def _parts(hidden: Folder, count: int) -> list[list[str]]:
     """For each file the paths of what was written of it."""
     found: list[list[str]] = [[] for _ in range(count)]
     for path in hidden.files(_STAGED):
-        if (part := _PART.search(path)) and int(part[1]) < count:
-            found[int(part[1])].append(path)
+        part = _PART.fullmatch(path)
+        number = int(part[1] or part[2]) if part else count
+        if number < count:
+            found[number].append(path)
     return found
 
 

@@ -61,7 +61,8 @@ def check(
         over_rows, wrong = _over_rows(definition, name)
         asked = {place: text for place, text in over_rows.items() if place not in skip}
         types, unfit = expressions.checked(typed, asked)
-        problems += [*wrong, *unfit, *_no_conditions(asked, types)]
+        problems += [problem for problem in wrong if problem.where not in skip]
+        problems += [*unfit, *_no_conditions(asked, types)]
         for path, aggregate in _aggregates(definition, name):
             problems += operands.mistyped(aggregate, path, types)
         found[name] = {**raw_types, **{asked[place]: to for place, to in types.items()}}
@@ -136,8 +137,9 @@ def _over_rows(definition: Definition, name: str) -> tuple[dict[str, str], list[
     asked |= {p: text for p, source, text in consistency.own_places(definition) if source == name}
     problems: list[Problem] = []
     for path, aggregate in _aggregates(definition, name):
+        asked |= operands.expressions(aggregate, path)
         try:
-            asked |= operands.expressions(aggregate, path)
+            asked |= operands.measured(aggregate, path)
         except DefinitionError as error:
             problems += error.problems
     return asked, problems

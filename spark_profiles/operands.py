@@ -29,11 +29,7 @@ _FITS: dict[str, Callable[[DataType], bool]] = {
 
 
 def expressions(aggregate: Aggregate, path: tuple[str, ...]) -> dict[str, str]:
-    """Place -> text, of each expression over single rows that the value at `path` needs.
-
-    Raises:
-        DefinitionError: it names a measure that is not understood.
-    """
+    """Place -> text, of each expression over single rows that the value at `path` has."""
     place = values.place(path)
     found = {
         ".".join(map(str, where)): text
@@ -41,11 +37,19 @@ def expressions(aggregate: Aggregate, path: tuple[str, ...]) -> dict[str, str]:
         if over is Over.ROW
     }
     ordered = histories.orders(aggregate)
-    found |= {f"{place}.order.{number}": text for number, (text, _) in enumerate(ordered)}
-    if aggregate.operation == "top":
-        operand = histories.measure(place, aggregate.by).operand
-        found |= {f"{place}.by": operand} if operand else {}
-    return found
+    return found | {f"{place}.order.{number}": text for number, (text, _) in enumerate(ordered)}
+
+
+def measured(aggregate: Aggregate, path: tuple[str, ...]) -> dict[str, str]:
+    """The same of what a measure is over.
+
+    Raises:
+        DefinitionError: the measure is not understood.
+    """
+    place = values.place(path)
+    is_top = aggregate.operation == "top"
+    operand = histories.measure(place, aggregate.by).operand if is_top else None
+    return {f"{place}.by": operand} if operand else {}
 
 
 def mistyped(
@@ -63,6 +67,6 @@ def mistyped(
             wanted[f"{place}.by"] = "a number" if is_added else "a number, a date or a timestamp"
     for where, expected in wanted.items():
         if where in types and not _FITS[expected](types[where]):
-            text = expressions(aggregate, path)[where]
-            found = f"`{text}` is {types[where].simpleString()}"
+            texts = measured if where == f"{place}.by" else expressions
+            found = f"`{texts(aggregate, path)[where]}` is {types[where].simpleString()}"
             yield Problem(where, found, expected, "name its type under types: of the source")

@@ -136,6 +136,7 @@ def validate(
         DefinitionError: there are problems; lists all, those of the tables too.
         SourceError: the definition is right, but source tables are missing; lists all.
     """
+    _check_time_zone(spark)
     definition = draft.definition
     raw, missing = sources.look(spark, definition, data=data, tables=tables)
     stages = _Stages(spark, raw, _instant("2000-01-01", definition))
@@ -213,7 +214,7 @@ def _whole(draft: Draft, stages: _Stages, *missing: Problem) -> Plan:
     Raises:
         DefinitionError: the definition is inconsistent, or does not fit its tables; lists all.
     """
-    skip = {problem.where.split(" ", 1)[-1] for problem in draft.problems}
+    skip = {problem.place for problem in draft.problems}
     rows = {name: table.rows for name, table in stages.raw.items()}
     checked = fit.check(draft.definition, rows, skip=skip)
     located = draft.definition.located
@@ -225,7 +226,8 @@ def _whole(draft: Draft, stages: _Stages, *missing: Problem) -> Plan:
             planned = stages.plan(rest, checked.types)
         except DefinitionError as error:
             problems += error.problems
-            rest = salvage.without(rest, error.problems)
+            left = salvage.without(rest, error.problems)
+            rest = left if left != rest else None
     draft.whole(*problems)
     assert planned is not None  # noqa: S101  without problems there is a plan
     return planned

@@ -10,7 +10,6 @@ and a last bucket.
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING
 
 from pyspark.sql import Window
@@ -73,11 +72,13 @@ def placed(
         F.col("l.place").between(F.col("f.sp_first"), F.col("f.sp_last")),
         F.col("l.place").isNull() & F.col("f.sp_first").isNull(),
     )
-    # Looked up by the number of the cell alone, which is much quicker than by texts beside it.
-    agrees = functools.reduce(
-        lambda both, name: both & (F.col(f"l.{name}") == F.col(f"f.{name}")), on, is_in_range
-    )
-    is_inside = (F.col("l.sp_cell") == F.col("f.sp_cell")) & F.coalesce(agrees, F.lit(False))
+    is_inside = F.col("l.sp_cell") == F.col("f.sp_cell")
+    for name in on:
+        agrees = F.col(f"l.{name}") == F.col(f"f.{name}")
+        # There are two operations: lines are looked up by the number of their cell alone, which is
+        # much quicker than by a text beside it.
+        is_inside &= F.coalesce(agrees, F.lit(False)) if name == "operation" else agrees
+    is_inside &= is_in_range
     # Ranges do not overlap, so each line meets one file at most.
     return there.join(F.broadcast(by_cell), on=is_inside, how=how).select(
         *[F.col(f"l.{name}") for name in lines.columns], *[F.col(f"f.{name}") for name in given]

@@ -23,8 +23,10 @@ def without(definition: Definition, problems: Iterable[Problem]) -> Definition |
 
     None: what is wrong is no property and no source of properties, or nothing else is left.
     """
-    where = [problem.where.split(" ", 1)[-1] for problem in problems]
-    wrong = [place for place in where if place not in _HARMLESS]
+    places = [problem.place for problem in problems]
+    wrong = [place for place in places if place not in _HARMLESS]
+    if not wrong:
+        return definition
     sources = {place.split(".")[1] for place in wrong if place.startswith("sources.")}
     if not all(place.startswith(("profile.", "sources.")) for place in wrong):
         return None
@@ -36,7 +38,7 @@ def without(definition: Definition, problems: Iterable[Problem]) -> Definition |
     gone = _with_derived(definition, gone)
     is_named = any(path[0] == CONSENTS for path in gone) or sources & _of_names(definition)
     profile = _rest(definition.profile, (), gone)
-    if is_named or not profile or (wrong and not gone | sources):
+    if is_named or not profile:
         return None
     left = {name: source for name, source in definition.sources.items() if name not in sources}
     return definition.model_copy(update={"profile": profile, "sources": left})

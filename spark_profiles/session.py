@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -72,9 +71,14 @@ def current_session(name: str) -> SparkSession:
     """
     session_class = _session_class()
     is_platform = "DATABRICKS_RUNTIME_VERSION" in os.environ or "PYSPARK_GATEWAY_PORT" in os.environ
-    if is_platform or session_class.getActiveSession() is not None:
+    if is_platform or is_there():
         return session_class.builder.appName(name).getOrCreate()
     return local_session(name)
+
+
+def is_there() -> bool:
+    """Whether a session is active in this process."""
+    return _session_class().getActiveSession() is not None
 
 
 def local_session(
@@ -180,11 +184,36 @@ def is_at_hand(spark: SparkSession, location: str) -> bool:
     """
     if ".connect." in type(spark).__module__ or "DATABRICKS_RUNTIME_VERSION" in os.environ:
         return False
-    if not location.startswith(("/", "file:/")) or find_spec("deltalake") is None:
+    if not location.startswith(("/", "file:/")) or "%" in location:
+        return False
+    if not (_is_there("deltalake", (1, 1)) and _is_there("pyarrow", (21,))):
+        return False
+    if not _takes_links(Path(re.sub(r"\Afile:/+", "/", location))):
         return False
     context = cast("Any", spark.sparkContext)
     store = str(context._jsc.hadoopConfiguration().get("fs.defaultFS"))  # noqa: SLF001
     return str(context.master).startswith("local") and store.startswith("file:")
+
+
+def _is_there(package: str, oldest: tuple[int, ...]) -> bool:
+    try:
+        version = metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return tuple(map(int, re.findall(r"\d+", version)[: len(oldest)])) >= oldest
+
+
+def _takes_links(folder: Path) -> bool:
+    """Whether delta-rs can write there: it commits by a hard link, which some mounts refuse."""
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    try:
+        with tempfile.NamedTemporaryFile(dir=there, prefix=".link-") as file:
+            link = Path(f"{file.name}-2")
+            os.link(file.name, link)
+            link.unlink()
+    except OSError:
+        return False
+    return True
 
 
 def cache_folder() -> Path:

@@ -5,15 +5,36 @@ from __future__ import annotations
 import csv
 import gzip
 import math
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 
 import pytest
 from pyarrow import parquet
 
-from spark_profiles.demo import cdnow, scoring, tables
+from spark_profiles.demo import cdnow, scoring, story, tables
 
 DAY = date(1998, 4, 1)
+
+
+def test_raw_tables_are_kept_if_they_are_whole_and_of_this_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[date] = []
+
+    def write(folder: Path, *, as_of: date) -> None:
+        made.append(as_of)
+        folder.mkdir(parents=True)
+        if len(made) == 1:
+            raise OSError("no space left")
+
+    monkeypatch.setattr(tables, "write_tables", write)
+    for wanted in ([*story.DAYS], [*story.DAYS] * 2, [*story.DAYS] * 2, [*story.DAYS] * 3):
+        if len(wanted) > 4:
+            monkeypatch.setattr(tables, "recipe", lambda: "of another version")
+        with ThreadPoolExecutor(1) as exporter:
+            story._exports(tmp_path, exporter)
+        assert made == wanted
 
 
 def test_the_log_is_the_published_one() -> None:

@@ -71,6 +71,19 @@ def test_each_file_has_a_partition_of_its_own(spark: SparkSession, count: int) -
     assert len(parts) == count
 
 
+def test_what_an_attempt_left_is_no_part_of_a_file(tmp_path: Path) -> None:
+    whole = ["_spark/part-00000-a-c000.txt", "_spark/file=1/part-00000-a-c000.txt"]
+    left = [
+        "_spark/_temporary/0/attempt_1/part-00001-b-c000.txt",
+        "_spark/__magic_job-1/tasks/__base/part-00001-b-c000.txt.pending",
+        "_spark/part-00002-a-c000.txt",  # of a partition without lines
+    ]
+    for path in (*whole, *left):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    assert files._parts(stores.folder(tmp_path), 2) == [[path] for path in whole]
+
+
 ACCOUNTS = [
     ("c1", '{"user_account_id":"c1"}'),
     ("2", '{"compartment_id":"6","user_account_id":"2"}'),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -148,14 +149,10 @@ def test_records_at_hand_and_by_spark_are_the_same_tables(
     changed = [{**PEOPLE[0], "first_name": "Eve"}, *PEOPLE[1:]]
     by_spark = a_shop.run(changed)
     assert (by_spark.changed, by_spark.same) == (1, 7)
+    assert a_shop.names() == names(changed)
+    by_spark_again = a_shop.job.tables().runs("shop")
     monkeypatch.undo()
-    at_hand = a_shop.run(PEOPLE)
-    assert (at_hand.changed, at_hand.same) == (1, 7)
-    assert a_shop.names() == names(PEOPLE)
-    runs = [a_shop.job.tables().runs("shop")]
-    monkeypatch.setattr(session, "is_at_hand", lambda *_: False)
-    runs += [a_shop.job.tables().runs("shop")]
-    assert runs[0] == runs[1]
+    assert a_shop.job.tables().runs("shop") == by_spark_again
     engines = {
         json.loads(line)["commitInfo"].get("engineInfo", "").split("/")[0]
         for log in (a_shop.folder / "audit" / "runs" / "_delta_log").glob("*.json")
@@ -167,17 +164,26 @@ def test_records_at_hand_and_by_spark_are_the_same_tables(
 
 @pytest.mark.jvm
 @pytest.mark.at_hand
-@pytest.mark.parametrize(
-    ("location", "is_at_hand"),
-    [("/a/folder", True), ("file:/a/folder", True), ("main.audit", False),
-     ("s3://lake/audit", False), ("dbfs:/audit", False)],
-)  # fmt: skip
 def test_tables_are_at_hand_on_the_own_disk_only(
-    spark: SparkSession, monkeypatch: pytest.MonkeyPatch, location: str, is_at_hand: bool
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    assert session.is_at_hand(spark, location) == is_at_hand
+    here = str(tmp_path / "not" / "there")
+    assert all(session.is_at_hand(spark, place) for place in (here, f"file:{here}"))
+    others = ("main.audit", "s3://lake/audit", "dbfs:/audit", f"{here}/a%20b")
+    assert not any(session.is_at_hand(spark, place) for place in others)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "link", _refused)
+        assert not session.is_at_hand(spark, here)
+    with monkeypatch.context() as patch:
+        patch.setattr(session.metadata, "version", lambda _: "1.0.2")
+        assert not session.is_at_hand(spark, here)
     monkeypatch.setenv("DATABRICKS_RUNTIME_VERSION", "17.3")
-    assert not session.is_at_hand(spark, location)
+    assert not session.is_at_hand(spark, here)
+    assert list(tmp_path.iterdir()) == []
+
+
+def _refused(*_: Any) -> None:
+    raise PermissionError
 
 
 @pytest.mark.sail

@@ -112,3 +112,16 @@ def test_what_only_later_stages_find_is_told_with_the_rest(spark: SparkSession) 
         "profile.wrong_band.bands",
         "profile.within.wrong_default.default",
     ]
+
+
+def test_a_column_whose_name_is_an_expression_is_asked_for_as_one(spark: SparkSession) -> None:
+    text = LATE[: LATE.index("  right")].replace(
+        "  visits: {table: visits, key: customer_id}\n", ""
+    )
+    draft = loader.Draft(loader.parse_yaml(text + "  mail: {value: e-mail}\n"), ())
+    tables = {
+        "customers": spark.createDataFrame([], f"{CUSTOMERS}, `e-mail` string"),
+        "purchases": spark.createDataFrame([], PURCHASES),
+    }
+    with pytest.raises(DefinitionError, match="no column 'e'"):
+        pipeline.validate(spark, draft, tables=tables)

@@ -128,7 +128,7 @@ def _session(engine: str, listener: Listener) -> Iterator[SparkSession]:
     """The session of the demo; the first one keeps its classes, so that the next starts sooner."""
     if engine == "sail":
         yield session.embedded_session()
-    elif session.class_data(session.cache_folder()).exists():
+    elif session.is_there() or session.class_data(session.cache_folder()).exists():
         yield session.local_session(_NAME, settings=_FEW_ROWS)
     else:
         from spark_profiles import cold_start  # noqa: PLC0415  needs Spark
@@ -177,7 +177,12 @@ def _exports(output: Path, exporter: Executor) -> list[Future[Any]]:
         return [exporter.submit(tuple) for _ in DAYS]
     shutil.rmtree(made_by.parent, ignore_errors=True)
     days = [exporter.submit(tables.write_tables, _raw(output, d), as_of=d) for d in DAYS]
-    exporter.submit(made_by.write_text, recipe, encoding="utf-8")  # after them: they are one queue
+
+    def finished() -> None:
+        if not any(day.exception() for day in days):
+            made_by.write_text(recipe, encoding="utf-8")
+
+    exporter.submit(finished)  # after them: they are one queue
     return days
 
 

@@ -1,0 +1,26 @@
+"""Records by delta-rs: what Spark collected, and what several writers do at once."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+import deltalake
+import pyarrow as pa
+
+from spark_profiles.delta_rs import DeltaTables
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_an_instant_without_zone_is_of_the_machines(tmp_path: Path) -> None:
+    schema = pa.schema([("run_id", pa.string()), ("at", pa.timestamp("us", tz="UTC"))])
+    deltalake.DeltaTable.create(tmp_path / "t", schema=schema, partition_by=["run_id"])
+    tables = DeltaTables(str(tmp_path))
+    at = datetime(2026, 7, 1, 10, 0, tzinfo=timezone.utc)
+    collected = at.astimezone().replace(tzinfo=None)
+    assert collected.hour != at.hour  # the tests' machine is far from UTC
+    tables.put_records("t", "aware", [{"at": at}])
+    tables.put_records("t", "collected", [{"at": collected}])
+    assert {row["at"] for row in tables.rows("t")} == {at}
