@@ -19,7 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from spark_profiles import jdk
+from spark_profiles import jars, jdk
 from spark_profiles.errors import PlatformError, Problem
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def local_session(
         "spark.driver.memory": memory or os.environ.get("SPARK_PROFILES_MEMORY", "3g"),
         "spark.sql.shuffle.partitions": str(os.cpu_count() or 2),
         "spark.sql.warehouse.dir": str(scratch / "warehouse"),
-        **_jars(cache),
+        **jars.delta(cache, java),
         **(settings or {}),
     }
     conf["spark.driver.extraJavaOptions"] = " ".join(
@@ -127,7 +127,7 @@ def local_session(
         try:
             return builder.getOrCreate()
         except Exception as error:
-            raise _not_started(log, conf) from error
+            raise _not_started(log) from error
 
 
 def embedded_session() -> SparkSession:
@@ -260,20 +260,6 @@ def find_java(cache: Path) -> Path:
     return jdk.wrapped(Path(JAVA_HOME), cache)
 
 
-def delta_coordinates(spark_version: str, delta_version: str) -> str:
-    """The Maven coordinates of Delta for these two versions.
-
-    >>> delta_coordinates("4.1.4", "4.4.0")
-    'io.delta:delta-spark_4.1_2.13:4.4.0'
-    >>> delta_coordinates("3.5.9", "3.3.3")
-    'io.delta:delta-spark_2.12:3.3.3'
-    """
-    if spark_version.startswith("3."):
-        return f"io.delta:delta-spark_2.12:{delta_version}"
-    line = ".".join(spark_version.split(".")[:2])
-    return f"io.delta:delta-spark_{line}_2.13:{delta_version}"
-
-
 def _session_class() -> type[SparkSession]:
     try:
         from pyspark.sql import SparkSession  # noqa: PLC0415  importing us must not need Spark
@@ -284,30 +270,6 @@ def _session_class() -> type[SparkSession]:
         message = "This command needs Spark"
         raise PlatformError(message, problem) from error
     return SparkSession
-
-
-def _jars(cache: Path) -> dict[str, str]:
-    """The settings that bring Delta: jars that are here, or coordinates to be resolved once."""
-    named = os.environ.get("SPARK_PROFILES_JARS")
-    if named:
-        return {"spark.jars": named}
-    try:
-        coordinates = delta_coordinates(
-            metadata.version("pyspark"), metadata.version("delta-spark")
-        )
-    except metadata.PackageNotFoundError as error:
-        problem = Problem("delta-spark", "not installed", "", "pip install 'spark-profiles[local]'")
-        message = "The audit tables need Delta"
-        raise PlatformError(message, problem) from error
-    group, artifact, version = coordinates.split(":")
-    ivy = cache / "ivy"
-    both = [
-        ivy / "jars" / f"{group}_{artifact}-{version}.jar",
-        ivy / "jars" / f"{group}_delta-storage-{version}.jar",
-    ]
-    if all(jar.exists() for jar in both):
-        return {"spark.driver.extraClassPath": os.pathsep.join(map(str, both))}
-    return {"spark.jars.packages": coordinates, "spark.jars.ivy": str(ivy)}
 
 
 def _java_version(java: Path) -> int | None:
@@ -321,21 +283,10 @@ def _java_version(java: Path) -> int | None:
     return int(match[1]) if match else None
 
 
-def _not_started(log: Path, conf: Mapping[str, str]) -> PlatformError:
+def _not_started(log: Path) -> PlatformError:
     told = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
-    if "spark.jars.packages" in conf and "unresolved dependency" in told:
-        _, artifact, version = conf["spark.jars.packages"].split(":")
-        problem = Problem(
-            "Delta's jars",
-            "Maven Central could not be reached",
-            f"{artifact}-{version}.jar and delta-storage-{version}.jar",
-            "name them: SPARK_PROFILES_JARS=/path/one.jar,/path/other.jar",
-        )
-    else:
-        lines = [line for line in told.splitlines() if line.strip()]
-        problem = Problem(
-            "Spark", lines[-1] if lines else "no word of it", "", f"the whole log: {log}"
-        )
+    lines = [line for line in told.splitlines() if line.strip()]
+    problem = Problem("Spark", lines[-1] if lines else "no word of it", "", f"the whole log: {log}")
     message = "The Spark session did not start"
     return PlatformError(message, problem)
 

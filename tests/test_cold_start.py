@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spark_profiles import session
+from spark_profiles import jars, session
+from spark_profiles.errors import PlatformError
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import IO, Any
 
 MAPPED = """
 from pathlib import Path
@@ -37,3 +39,17 @@ def test_sessions_read_the_classes_that_were_laid_out(tmp_path: Path) -> None:
     assert not mapped()
     subprocess.run([sys.executable, "-m", "spark_profiles.cold_start"], env=env, check=True)
     assert mapped()
+
+
+def test_jars_that_cannot_be_fetched_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any, stdout: IO[bytes], **__: Any) -> None:
+        stdout.write(b":: unresolved dependency: io.delta#delta-spark: not found\n")
+
+    monkeypatch.delenv("SPARK_PROFILES_JARS", raising=False)
+    monkeypatch.setattr(jars.subprocess, "run", refused)
+    with pytest.raises(PlatformError, match=r"(?s)could not be reached.*SPARK_PROFILES_JARS"):
+        jars.delta(tmp_path, tmp_path)
+    monkeypatch.setenv("SPARK_PROFILES_JARS", "one.jar,other.jar")
+    assert jars.delta(tmp_path, tmp_path) == {"spark.jars": "one.jar,other.jar"}
