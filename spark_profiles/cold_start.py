@@ -4,7 +4,7 @@
 
 Without it the JVM looks for each of 17,000 classes in 300 jars, and verifies it, at every start.
 It looks by itself whether the file is of its version and jars, and does without it otherwise.
-Delta's jars have to be here: the first session fetches them.
+The first demo makes it by the way.
 """
 
 from __future__ import annotations
