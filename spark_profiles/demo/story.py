@@ -6,12 +6,11 @@ import contextlib
 import json
 import shutil
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
-
-from pyspark.sql import functions as F
 
 from spark_profiles import loader, pipeline, run, session
 from spark_profiles.datamart import Connection, Datamart, Token
@@ -156,15 +155,12 @@ def _day(
 
 def _refused(job: run.Job) -> tuple[tuple[str, str, str, int], ...]:
     """How many rows were refused: run, source, reason, rows."""
-    counted = (
-        job.tables()
-        .read("refused_rows")
-        .select("run_id", "source", F.explode("reasons").alias("reason"))
-        .groupBy("run_id", "source", "reason")
-        .count()
-        .orderBy("run_id", "source", "reason")
+    counted = Counter(
+        (row["run_id"], row["source"], reason)
+        for row in job.tables().rows("refused_rows")
+        for reason in row["reasons"]
     )
-    return tuple(tuple(row) for row in counted.collect())
+    return tuple((*where, rows) for where, rows in sorted(counted.items()))
 
 
 def _exports(output: Path, exporter: Executor) -> list[Future[Any]]:
