@@ -56,9 +56,8 @@ def migrate(audit: Audit, *, library_version: str) -> list[str]:
     if lacking or _FIRST < found < _CONSTRAINED:  # new tables have their constraints
         constrain = [partial(audit.constrain, table) for table in schemas.TABLES]
         side_by_side.done(audit.spark, *constrain)
-    names = [name for name, _ in schemas.columns("versions")]
-    made = dict(zip(names, (VERSION, library_version, audit.now()), strict=True))
-    audit.append("versions", [made])
+    made = {"schema_version": VERSION, "library_version": library_version}
+    audit.append("versions", [{**made, "migrated_at": audit.now()}])
     return lacking
 
 

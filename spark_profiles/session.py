@@ -71,12 +71,12 @@ def current_session(name: str) -> SparkSession:
     """
     session_class = _session_class()
     is_platform = "DATABRICKS_RUNTIME_VERSION" in os.environ or "PYSPARK_GATEWAY_PORT" in os.environ
-    if is_platform or is_there():
+    if is_platform or is_active():
         return session_class.builder.appName(name).getOrCreate()
     return local_session(name)
 
 
-def is_there() -> bool:
+def is_active() -> bool:
     """Whether a session is active in this process."""
     return _session_class().getActiveSession() is not None
 
@@ -186,16 +186,18 @@ def is_at_hand(spark: SparkSession, location: str) -> bool:
         return False
     if not location.startswith(("/", "file:/")) or "%" in location:
         return False
-    if not (_is_there("deltalake", (1, 1)) and _is_there("pyarrow", (21,))):
-        return False
-    if not _takes_links(Path(re.sub(r"\Afile:/+", "/", location))):
-        return False
     context = cast("Any", spark.sparkContext)
     store = str(context._jsc.hadoopConfiguration().get("fs.defaultFS"))  # noqa: SLF001
-    return str(context.master).startswith("local") and store.startswith("file:")
+    return (
+        str(context.master).startswith("local")
+        and store.startswith("file:")
+        and _is_installed("deltalake", (1, 1))
+        and _is_installed("pyarrow", (21,))
+        and _takes_links(Path(re.sub(r"\Afile:/+", "/", location)))
+    )
 
 
-def _is_there(package: str, oldest: tuple[int, ...]) -> bool:
+def _is_installed(package: str, oldest: tuple[int, ...]) -> bool:
     try:
         version = metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -187,7 +187,7 @@ ALLOWED = {
     "views": {"audit", "history"},
     "explain": {"audit", "history", "persons", "runs", "errors"},
     "dictionary": {"schemas"},
-    "migrations": {"frames", "audit", "schemas", "side_by_side", "errors"},
+    "migrations": {"audit", "schemas", "side_by_side", "errors"},
     "kept": {"files", "stores"},
     "receipts": set(),
     "persons": {"frames", "audit", "receipts"},

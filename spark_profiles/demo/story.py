@@ -127,7 +127,7 @@ def _session(engine: str, listener: Listener) -> Iterator[SparkSession]:
     """The session of the demo; the first one keeps its classes, so that the next starts sooner."""
     if engine == "sail":
         yield session.embedded_session()
-    elif session.is_there() or session.class_data(session.cache_folder()).exists():
+    elif session.is_active() or session.class_data(session.cache_folder()).exists():
         yield session.local_session(_NAME, settings=_FEW_ROWS)
     else:
         from spark_profiles import cold_start  # noqa: PLC0415  needs Spark
