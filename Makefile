@@ -49,7 +49,7 @@ bench: setup $(VENV)/.dev  ## Us and the others, side by side; SCALE=1 is 150,00
 	@cd $(HERE) && $(BIN)/python -m benchmarks.bench --scale $(SCALE) --rounds $(ROUNDS) \
 		--results benchmarks
 
-test: setup $(VENV)/.dev $(VENV)/.browser check  ## Everything that CI checks: on Spark, on Sail, and what needs neither
+test: setup $(VENV)/.dev $(VENV)/.browser  ## Everything that CI checks: on Spark, on Sail, what needs neither, lint and types
 	@cd $(HERE) && $(BIN)/python tests/side_by_side.py
 
 test-fast: $(VENV)/.dev  ## The tests that need no Spark

@@ -30,7 +30,12 @@ def of(spark: SparkSession, rows: Sequence[Sequence[Any]], schema: str) -> DataF
     """
     if ".connect." in type(spark).__module__:
         return spark.createDataFrame(rows, schema)
-    kind = T.ArrayType(spark.createDataFrame([], schema).schema)
+    shape = spark.createDataFrame([], schema).schema
+    if not rows:
+        # Spark sees that this is empty, and plans nothing of what would be joined with it.
+        none = [F.lit(None).cast(field.dataType).alias(field.name) for field in shape.fields]
+        return spark.range(1).where(F.lit(False)).select(*none)
+    kind = T.ArrayType(shape)
     text = json.dumps(_told(rows, kind))
     return spark.range(0, 1, 1, 1).select(F.inline(F.from_json(F.lit(text), kind)))
 

@@ -15,6 +15,7 @@ from spark_profiles import (
     commands,
     conform,
     fit,
+    frames,
     loader,
     patches,
     profiles,
@@ -247,7 +248,7 @@ def _lines(
 
 def _delivered(spark: SparkSession, known: changes.Known) -> DataFrame:
     if known.delivered is None:
-        return spark.createDataFrame([], schemas.DELIVERED)
+        return frames.of(spark, [], schemas.DELIVERED)
     return known.delivered
 
 

@@ -102,7 +102,7 @@ def given(
         changes=changed,
         lines=commands.lines(changed, definition.delivery),
         accounts=accounting.Given(
-            refused=spark.createDataFrame([], schemas.REFUSED_ROWS).drop("run_id"),
+            refused=frames.of(spark, [], schemas.REFUSED_ROWS).drop("run_id"),
             counts=frames.of(spark, [(definition.spine[0], *parts)], schemas.SOURCE_COUNTS),
         ),
         kind=kind,

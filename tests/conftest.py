@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 # Far from UTC and from every zone in the tests: any use of the machine's zone shows at once.
 os.environ["TZ"] = "Pacific/Chatham"
@@ -18,9 +19,10 @@ if "CI" not in os.environ:  # there Hypothesis does the same by itself
     settings.load_profile("calm")
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.types import StructType
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -71,8 +73,23 @@ def spark_session(request: pytest.FixtureRequest) -> Iterator[SparkSession]:
             "spark.driver.extraJavaOptions": "-XX:+UseSerialGC -Xms1g",
         },
     )
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setattr(spark, "createDataFrame", partial(_by_arrow, spark))
     yield spark
+    monkeypatch.undo()
     spark.stop()
+
+
+def _by_arrow(spark: SparkSession, rows: Sequence[Any], schema: str | StructType) -> DataFrame:
+    """A frame of rows, as Connect makes it: otherwise each use of it would start Python workers."""
+    from pyspark.sql.conversion import LocalDataToArrowConversion
+    from pyspark.sql.types import StructType
+
+    shape = StructType.fromDDL(schema) if isinstance(schema, str) else schema
+    given: Any = list(rows)
+    if given:
+        given = LocalDataToArrowConversion.convert(given, shape, use_large_var_types=False)
+    return type(spark).createDataFrame(spark, given, shape)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""All tests, in three processes at once: on Spark, on Sail, and those that need no session.
+"""All checks at once: tests on Spark, on Sail, of killed runs, without a session; lint and types.
 
     python tests/side_by_side.py [OPTION OF PYTEST ...]
 
@@ -12,15 +12,24 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
+HISTORIES = "tests/histories"
+SAIL = ["--engine", "sail", "-m", "spark or sail"]
+
+
+def tests(*options: str) -> list[str]:
+    return [sys.executable, "-m", "pytest", "--color=no", *options, *sys.argv[1:]]
+
+
 PARTS = {
-    "on Spark": ["-m", "spark or jvm"],
-    "on Sail": ["--engine", "sail", "-m", "spark or sail"],
-    "without a session": ["-m", "not (spark or sail or jvm)"],
+    "Tests on Spark": tests("-m", "spark or jvm"),
+    "Tests on Sail": tests(*SAIL, "--ignore", HISTORIES),
+    "Histories of runs, on Sail": tests(*SAIL, HISTORIES),
+    "Tests without a session": tests("-m", "not (spark or sail or jvm)"),
+    "Format, lint and types": ["make", "--no-print-directory", "check"],
 }
 
 
-def run(options: list[str]) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pytest", "--color=no", *options, *sys.argv[1:]]
+def run(command: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
@@ -29,13 +38,13 @@ def run(options: list[str]) -> subprocess.CompletedProcess[str]:
 def main() -> int:
     began = time.monotonic()
     codes = []
-    sys.stdout.write(f"Tests {', '.join(PARTS)}: at once, each shown when it ends.\n")
+    sys.stdout.write(f"{'; '.join(PARTS)}: at once, each shown when it ends.\n")
     with ThreadPoolExecutor(len(PARTS)) as pool:
-        parts = {pool.submit(run, options): name for name, options in PARTS.items()}
+        parts = {pool.submit(run, command): name for name, command in PARTS.items()}
         for part in as_completed(parts):
             done = part.result()
             minutes = (time.monotonic() - began) / 60
-            sys.stdout.write(f"\n{done.stdout}Tests {parts[part]}, after {minutes:.1f} minutes.\n")
+            sys.stdout.write(f"\n{done.stdout}{parts[part]}: after {minutes:.1f} minutes.\n")
             sys.stdout.flush()
             codes.append(done.returncode)
     return next(filter(None, codes), 0)

@@ -47,11 +47,14 @@ def settings(spark: SparkSession) -> Iterator[SparkSession]:
 def test_lines_do_not_depend_on_how_they_are_computed(settings: SparkSession) -> None:
     first = lines(settings, shuffle=0, partitions=1)
     assert len(first) == 25
-    for partitions, ansi, adaptive in [(3, "false", "true"), (7, "true", "false")]:
+    for partitions, ansi, adaptive, is_compiled in [
+        (3, "false", "true", 1),
+        (7, "true", "false", 0),
+    ]:
         settings.conf.set(ANSI, ansi)
         settings.conf.set(ADAPTIVE, adaptive)
-        settings.conf.set(COMPILED, "true")
-        settings.conf.set(FACTORY, "CODEGEN_ONLY")
+        settings.conf.set(COMPILED, "true" if is_compiled else "false")
+        settings.conf.set(FACTORY, "CODEGEN_ONLY" if is_compiled else "NO_CODEGEN")
         settings.conf.set(PARTITIONS, str(partitions))
         assert lines(settings, shuffle=partitions, partitions=partitions) == first
 

@@ -42,5 +42,7 @@ def test_rows_come_back_as_they_were_given(spark: SparkSession) -> None:
 def test_no_python_worker_reads_them(spark: SparkSession) -> None:
     plan = frames.of(spark, ROWS, SCHEMA)._jdf.queryExecution().executedPlan().toString()
     assert "ExistingRDD" not in plan
-    given = spark.createDataFrame(ROWS, SCHEMA)._jdf.queryExecution().executedPlan().toString()
-    assert "ExistingRDD" in given, "what the test looks for is what Spark does otherwise"
+    given = type(spark).createDataFrame(spark, ROWS, SCHEMA)
+    assert "ExistingRDD" in given._jdf.queryExecution().executedPlan().toString(), (
+        "what the test looks for is what Spark does otherwise"
+    )

@@ -105,6 +105,7 @@ def names(people: list[dict[str, Any]]) -> dict[str, str]:
     return {person["customer_id"]: person["first_name"] for person in people}
 
 
+@pytest.mark.at_hand
 def test_two_days(a_shop: Shop) -> None:
     first = a_shop.run(PEOPLE)
     assert a_shop.names() == names(PEOPLE)
@@ -139,20 +140,19 @@ def test_two_days(a_shop: Shop) -> None:
 def test_records_at_hand_and_by_spark_are_the_same_tables(
     a_shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run that one way left open is settled by the other."""
-    monkeypatch.setattr(a_shop.datamart, "executions", _unavailable)
+    """Tables that one way made, and a run that it left open, are taken on by the other."""
+    monkeypatch.setattr(session, "is_at_hand", lambda *_: False)
     a_shop.emulator.faults.lose_answers = 1
+    monkeypatch.setattr(a_shop.datamart, "executions", _unavailable)
     with pytest.raises(UnavailableError):
         a_shop.run(PEOPLE)
+    by_spark = a_shop.job.tables().runs("shop")
     monkeypatch.undo()
-    monkeypatch.setattr(session, "is_at_hand", lambda *_: False)
+    assert a_shop.job.tables().runs("shop") == by_spark
     changed = [{**PEOPLE[0], "first_name": "Eve"}, *PEOPLE[1:]]
-    by_spark = a_shop.run(changed)
-    assert (by_spark.changed, by_spark.same) == (1, 7)
+    at_hand = a_shop.run(changed)
+    assert (at_hand.changed, at_hand.same) == (1, 7)
     assert a_shop.names() == names(changed)
-    by_spark_again = a_shop.job.tables().runs("shop")
-    monkeypatch.undo()
-    assert a_shop.job.tables().runs("shop") == by_spark_again
     engines = {
         json.loads(line)["commitInfo"].get("engineInfo", "").split("/")[0]
         for log in (a_shop.folder / "audit" / "runs" / "_delta_log").glob("*.json")

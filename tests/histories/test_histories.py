@@ -44,7 +44,7 @@ ALIKE = {"a run that gives another up and is stopped by a limit": r"folder of a 
 
 TRIES = 3
 """Whether an execution is asked for again depends on how soon it ends."""
-EACH = 3
+EACH = 6
 """A kill takes two seconds; which boundaries are hit without `--histories 100`."""
 
 
@@ -68,7 +68,7 @@ def other_workers() -> Iterator[Workers]:
 def test_killed_at_each_boundary(
     name: str, workers: Workers, pytestconfig: pytest.Config, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One kill after another in one history, at every third boundary.
+    """One kill after another in one history, at every sixth boundary.
 
     With many histories at all of them, each in a history of its own.
     """
