@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from spark_profiles import conform, frames, users
+from spark_profiles import conform, sql, users
 from spark_profiles.conform import ACCEPTED, AFTER, DUPLICATE, REFUSED
 
 if TYPE_CHECKING:
@@ -75,32 +75,35 @@ class Accounts:
         """Where the rows of each source went; one row is a source, and its figures add up.
 
         Columns: source, rows, used, refused, duplicate, orphan (accepted, but of no user),
-        after_as_of, newest (instant of an accepted row), users (the profiles whose first source it
-        is).
+        after_as_of, newest (instant of a row that is neither refused nor late), users (the
+        profiles whose first source it is).
         """
         sources = list(self.judged.values())
-        by_key = _union([*map(_tallies, sources), _nothing(sources, self.spine)])
-        # Users have one row per key; the null key, always refused, meets none.
-        known = self.spine.select("sp_key", "sp_first", "sp_refusal")
-        is_user = F.col("sp_first").isNotNull() & F.col("sp_refusal").isNull()
-        # A user that cannot be named takes its rows among the users' sources along.
-        is_refused = F.col("sp_refusal").isNotNull() & F.col("source").isin(*self.definition.spine)
-        is_first = is_user & (F.col("source") == F.col("sp_first"))
-        return (
-            by_key.join(known, on="sp_key", how="left")
-            .groupBy("source")
-            .agg(
-                F.sum("n").alias("rows"),
-                _total(F.when(is_user, F.col(ACCEPTED))).alias("used"),
-                _total(F.col(REFUSED) + F.when(is_refused, F.col(ACCEPTED)).otherwise(0)).alias(
-                    REFUSED
-                ),
-                _total(F.col(DUPLICATE)).alias(DUPLICATE),
-                _total(F.when(~is_user & ~is_refused, F.col(ACCEPTED))).alias("orphan"),
-                _total(F.col(AFTER)).alias(AFTER),
-                F.max("newest").alias("newest"),
-                _total(F.when(is_first & (F.col(ACCEPTED) > 0), F.lit(1))).alias("users"),
+        # One exchange for all sources, of nothing but keys and counts.
+        by_key = _union([_tallies(source, n) for n, source in enumerate(sources)])
+        by_key = by_key.groupBy("sp_key").agg(*_sums(len(sources)))
+        by_key = by_key.selectExpr("sp_key", *_without_duplicates(sources))
+        if users.is_certain(self.definition):
+            named = [n for n, source in enumerate(sources) if source.name in self.definition.spine]
+            named.sort(key=lambda n: self.definition.spine.index(sources[n].name))
+            first = " ".join(
+                f"when {ACCEPTED}_{n} > 0 then {sql.literal(sources[n].name)}" for n in named
             )
+            by_key = by_key.selectExpr(
+                "*", f"case {first} end as sp_first", "cast(null as string) as sp_refusal"
+            )
+        else:
+            # Users have one row per key; the null key, always refused, meets none.
+            known = self.spine.select("sp_key", "sp_first", "sp_refusal")
+            by_key = by_key.join(known, on="sp_key", how="left")
+        told = [
+            _count(source.name, n, is_spine=source.name in self.definition.spine)
+            for n, source in enumerate(sources)
+        ]
+        return (
+            by_key.agg(F.array(*told).alias("all"))
+            .select(F.explode("all").alias("one"))
+            .select("one.*")
         )
 
 
@@ -114,26 +117,80 @@ def _with_users(source: Judged, refusals: DataFrame) -> DataFrame:
     )
 
 
-def _tallies(source: Judged) -> DataFrame:
-    """How many rows of each verdict every key has."""
-    statuses = (ACCEPTED, REFUSED, DUPLICATE, AFTER)
-    tallies = [f"count(case when sp_status = '{s}' then 1 end) as {s}" for s in statuses]
-    newest = f"max(case when sp_status = '{ACCEPTED}' then sp_at end) as newest"
-    asked = map(F.expr, ("count(*) as n", newest, *tallies))
-    return source.rows.groupBy("sp_key").agg(*asked).selectExpr("*", f"'{source.name}' as source")
+_FIGURES = ("n", ACCEPTED, REFUSED, DUPLICATE, AFTER)
 
 
-def _nothing(sources: Sequence[Judged], users: DataFrame) -> DataFrame:
-    """The tally of no row, for each source: one without any rows is counted too."""
-    names = frames.of(users.sparkSession, [(s.name,) for s in sources], "source string")
-    none = F.lit(0).cast("bigint")
-    tallies = [none.alias(name) for name in ("n", ACCEPTED, REFUSED, DUPLICATE, AFTER)]
-    newest = F.lit(None).cast("timestamp").alias("newest")
-    return names.select(F.lit(None).cast("string").alias("sp_key"), *tallies, newest, "source")
+def _tallies(judged: Judged, number: int) -> DataFrame:
+    """What each row of a source adds to the tally of its key, under the number of the source."""
+    is_it = {status: f"sp_status = '{status}'" for status in (ACCEPTED, REFUSED, AFTER)}
+    rows = judged.examined
+    if judged.is_laid_out and judged.source.row_id:
+        # Of rows with one row_id one is used: whichever it is, there is one.
+        same = ["sp_key", *map(sql.quoted, judged.source.row_id)]
+        one = {status: f"count(case when {is_so} then 1 end)" for status, is_so in is_it.items()}
+        newest = f"max(case when {is_it[ACCEPTED]} then sp_at end)"
+        told = {"n": "count(*)", **one, "newest": newest}
+        rows = rows.groupBy(*map(F.expr, same)).agg(
+            *[F.expr(f"{text} as sp_{name}") for name, text in told.items()]
+        )
+        figures = {name: f"sp_{name}" for name in told}
+        figures[ACCEPTED] = f"least(sp_{ACCEPTED}, 1)"
+        figures[DUPLICATE] = f"greatest(sp_{ACCEPTED} - 1, 0)"
+    else:
+        figures = {status: f"if({is_so}, 1, 0)" for status, is_so in is_it.items()}
+        figures |= {"n": "1", DUPLICATE: "0"}
+        figures["newest"] = f"case when {is_it[ACCEPTED]} then sp_at end"
+    return rows.selectExpr(
+        "sp_key",
+        f"{number} as sp_source",
+        *[f"cast({figures[name]} as bigint) as {name}" for name in _FIGURES],
+        f"{figures['newest']} as newest",
+    )
 
 
-def _total(value: Column) -> Column:
-    return F.coalesce(F.sum(value), F.lit(0)).cast("bigint")
+def _sums(count: int) -> list[Column]:
+    """The tallies of a key, of each source in columns of its own."""
+    sums = []
+    for n in range(count):
+        its = f"case when sp_source = {n} then {{}} end"
+        sums += [f"coalesce(sum({its.format(name)}), 0) as {name}_{n}" for name in _FIGURES]
+        sums.append(f"max({its.format('newest')}) as newest_{n}")
+    return [F.expr(text) for text in sums]
+
+
+def _without_duplicates(sources: Sequence[Judged]) -> list[str]:
+    """The tallies of a key; where it has one row to be used, others are its duplicates."""
+    told = []
+    for n, judged in enumerate(sources):
+        figures = {name: f"{name}_{n}" for name in (*_FIGURES, "newest")}
+        if judged.is_laid_out and not judged.source.row_id:
+            figures[ACCEPTED] = f"least({ACCEPTED}_{n}, 1)"
+            figures[DUPLICATE] = f"greatest({ACCEPTED}_{n} - 1, 0)"
+        told += [f"{text} as {name}_{n}" for name, text in figures.items()]
+    return told
+
+
+def _count(source: str, n: int, *, is_spine: bool) -> Column:
+    """Where the rows of a source went, of the tallies of all keys."""
+    is_user = "sp_first is not null and sp_refusal is null"
+    # A user that cannot be named takes its rows among the users' sources along.
+    is_refused = "sp_refusal is not null" if is_spine else "false"
+    is_first = f"{is_user} and sp_first = {sql.literal(source)}"
+    figures = {
+        "rows": f"n_{n}",
+        "used": f"if({is_user}, {ACCEPTED}_{n}, 0)",
+        REFUSED: f"{REFUSED}_{n} + if({is_refused}, {ACCEPTED}_{n}, 0)",
+        DUPLICATE: f"{DUPLICATE}_{n}",
+        "orphan": f"if(not ({is_user}) and not ({is_refused}), {ACCEPTED}_{n}, 0)",
+        AFTER: f"{AFTER}_{n}",
+        "users": f"if({is_first} and {ACCEPTED}_{n} > 0, 1, 0)",
+    }
+    told = [f"{sql.literal(source)} as source"]
+    told += [
+        f"cast(coalesce(sum({text}), 0) as bigint) as {name}" for name, text in figures.items()
+    ]
+    told.insert(-1, f"max(newest_{n}) as newest")
+    return F.expr(f"struct({', '.join(told)})")
 
 
 def _union(frames: Sequence[DataFrame]) -> DataFrame:

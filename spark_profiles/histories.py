@@ -97,6 +97,10 @@ def _latest(sheet: Sheet, aggregate: Aggregate, rows: Condition) -> str:
     one_per = [sheet.raw(aggregate.one_per)] if aggregate.one_per else []
     history = sheet.history(rows, *one_per, *[name for name, _ in ordered], *ties, *fields.values())
 
+    if not ordered and not one_per and sheet.leads("sp_at", *ties, *fields.values()):
+        record = ", ".join(f"{sql.literal(name)}, r.{text}" for name, text in fields.items())
+        return _records(f"sort_array({history}, false)", aggregate, record)
+
     def sortable(h: str) -> str:
         keys = [
             f"'n{n}', r.{name} is not null, 'v{n}', "
@@ -113,8 +117,13 @@ def _latest(sheet: Sheet, aggregate: Aggregate, rows: Condition) -> str:
         return f"sort_array({firsts}, false)"
 
     record = ", ".join(f"{sql.literal(name)}, r.f{n}" for n, name in enumerate(fields))
-    newest = f"slice({arithmetic.let('hs', history, sortable)}, 1, {aggregate.latest})"
+    return _records(arithmetic.let("hs", history, sortable), aggregate, record)
+
+
+def _records(rows: str, aggregate: Aggregate, record: str) -> str:
+    """The first of these rows, each with these members."""
     records = f"transform(n, r -> named_struct({record}))"
+    newest = f"slice({rows}, 1, {aggregate.latest})"
     return arithmetic.let("n", newest, lambda n: f"case when size({n}) > 0 then {records} end")
 
 

@@ -28,6 +28,8 @@ def text(value: str, data_type: T.DataType) -> str:
         whole = f"floor({value})"
         digits = f"case when {whole} = {value} then cast({whole} as decimal(38,0)) end"
         return f"cast({digits} as string)"
+    if isinstance(data_type, T.IntegralType):  # its digits have no white space
+        return f"cast({value} as string)"
     return f"nullif({trim(f'cast({value} as string)')}, '')"
 
 

@@ -49,11 +49,10 @@ def record(
     run = audit.put_run(_begun(spark, plan, history, output=output, now=now))
     listener(Event("record", "computing profiles, recording lines and refused rows, counting"))
     named = plan.lines.withColumn("name", F.lit(run.name))
-    _, _, counts, warnings, consents = side_by_side.done(
+    _, counts, warnings, consents = side_by_side.done(
         spark,
         lambda: audit.put("lines", run.run_id, named),
-        lambda: audit.put("refused_rows", run.run_id, plan.refused),
-        lambda: _counts(plan),
+        lambda: _counted(audit, plan, run.run_id),
         lambda: _warnings(plan),
         lambda: _consents(plan),
     )
@@ -101,6 +100,14 @@ def _begun(
         started_at=now(),
         kind=plan.kind,
     )
+
+
+def _counted(audit: Audit, plan: Plan, run_id: str) -> tuple[guard.SourceCounts, ...]:
+    """The counts; refused rows are looked for, and recorded, where there are any."""
+    counts = _counts(plan)
+    if named := [count.source for count in counts if count.refused]:
+        audit.put("refused_rows", run_id, plan.refused.where(F.col("source").isin(*named)))
+    return counts
 
 
 def _counts(plan: Plan) -> tuple[guard.SourceCounts, ...]:

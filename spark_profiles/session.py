@@ -53,6 +53,8 @@ _ONE_MACHINE = {
     "spark.databricks.delta.snapshotPartitions": "1",
     # VACUUM lists the files of a table in so many tasks; 10,000 take minutes on one machine.
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "8",
+    # Large sources are sorted in pieces that fit into memory; of small ones few pieces are left.
+    "spark.sql.adaptive.coalescePartitions.initialPartitionNum": "32",
     # The sources are sorted by key, so that aggregation can stream instead of filling a table.
     "spark.sql.execution.replaceHashWithSortAgg": "true",
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",

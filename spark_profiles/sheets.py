@@ -64,19 +64,22 @@ class Sheet:
     types: Mapping[str, DataType]
     as_of: datetime
     days: Calendar
-    operands: dict[str, tuple[str, str]] = field(default_factory=dict)
+    operands: dict[str, str] = field(default_factory=dict)
+    """SQL of a row -> the column that holds it; what is asked for twice is there once."""
     totals: dict[str, str] = field(default_factory=dict)
     remembered: set[str] = field(default_factory=set)
+    leading: tuple[str, ...] = ("sp_at",)
+    """The first members of a remembered row, by which rows are sorted without another look."""
     earliest: set[datetime | None] = field(default_factory=set)
 
     def flag(self, condition: str) -> str:
         """The column that is true where `condition` is; null is not true."""
-        return self._operand(f"flag {condition}", f"coalesce(({condition}\n), false)")
+        return self._operand(f"coalesce(({condition}\n), false)")
 
     def raw(self, expression: str) -> str:
         """The column with the value as it is; NaN and infinity are null."""
         value = columns.finite(f"({expression}\n)", self.types[expression])
-        return self._operand(f"raw {expression}", value)
+        return self._operand(value)
 
     def number(self, expression: str, scale: int | None, *, most: int = _WHOLE) -> Number:
         """The column with the value as an exact decimal, of at most `most` digits after the point.
@@ -92,7 +95,7 @@ class Sheet:
             is_fit = f"abs({value}) < {arithmetic.power(arithmetic.HUGE)}"
             to = f"decimal({arithmetic.HUGE + digits},{digits})"
             value = f"case when {is_fit} then cast({value} as {to}) end"
-        name = self._operand(f"number {scale} {most} {expression}", value)
+        name = self._operand(value)
         return Number(name, digits)
 
     def weight(self, half_life: str) -> str:
@@ -101,13 +104,15 @@ class Sheet:
         micros = int(half_life[:-1]) * unit * 1_000_000
         age = f"{columns.micros(self.as_of)} - unix_micros(sp_at)"
         number = f"cast(pow(2D, -(cast({age} as double) / {micros}D)) as decimal(10,9))"
-        return self._operand(f"weight {half_life}", number)
+        return self._operand(number)
 
     def period(self, unit: str) -> str:
         """The column with the number of the day, week or month (since 1970) of the row."""
         if unit == "hours":
-            return self._operand("micros", "unix_micros(sp_at)")
-        local = f"from_utc_timestamp(sp_at, {sql.literal(self.days.time_zone)})"
+            return self._operand("unix_micros(sp_at)")
+        zone = self.days.time_zone
+        is_utc = zone in columns.UTC
+        local = "sp_at" if is_utc else f"from_utc_timestamp(sp_at, {sql.literal(zone)})"
         day = f"unix_date(to_date({local}))"
         shift = _EPOCH_WEEKDAY - self.days.first_weekday
         number = {
@@ -115,7 +120,7 @@ class Sheet:
             "weeks": f"cast(floor(({day} + {shift}) / 7D) as int)",
             "months": f"12 * year({local}) + month({local})",
         }[unit]
-        return self._operand(unit, number)
+        return self._operand(number)
 
     def current_period(self, unit: str) -> int:
         """The number of the day, week or month of as-of; of hours, the microsecond."""
@@ -129,7 +134,7 @@ class Sheet:
 
     def ties(self) -> list[str]:
         """The columns that order rows of the same time."""
-        return [self._operand(f"row_id {c}", sql.quoted(c)) for c in self.source.row_id]
+        return [self._operand(sql.quoted(c)) for c in self.source.row_id]
 
     def total(self, aggregate: str) -> str:
         """The column with this aggregate over the operands of a user."""
@@ -144,19 +149,26 @@ class Sheet:
         asked = condition.sql("r.")
         return f"filter({HISTORY}, r -> {asked})" if asked else HISTORY
 
+    def leads(self, *names: str) -> bool:
+        """Whether remembered rows begin with these members; what is asked first decides."""
+        if len(self.leading) == 1:
+            self.leading = tuple(dict.fromkeys(names))
+        return self.leading == tuple(dict.fromkeys(names))
+
     def columns(self) -> list[str]:
         """sp_key, sp_at and all operands, as SQL."""
         return [
             "sp_key",
             "sp_at",
-            *(f"{value} as {name}" for name, value in self.operands.values()),
+            *(f"{value} as {name}" for value, name in self.operands.items()),
         ]
 
     def aggregates(self) -> list[Column]:
         """All totals, and the history where one was asked for."""
         found = [F.expr(text).alias(name) for text, name in self.totals.items()]
         if self.remembered:
-            members = ", ".join(f"'{name}', {name}" for name in sorted(self.remembered))
+            rest = sorted(self.remembered - set(self.leading))
+            members = ", ".join(f"'{name}', {name}" for name in (*self.leading, *rest))
             row = f"named_struct({members})"
             known = [start for start in self.earliest if start is not None]
             if len(known) == len(self.earliest):
@@ -165,10 +177,8 @@ class Sheet:
         # Spark wants at least one aggregate.
         return found or [F.count("*").alias("sp_rows")]
 
-    def _operand(self, key: str, value: str) -> str:
-        if key not in self.operands:
-            self.operands[key] = (f"x{len(self.operands)}", value)
-        return self.operands[key][0]
+    def _operand(self, value: str) -> str:
+        return self.operands.setdefault(value, f"x{len(self.operands)}")
 
 
 def is_number(data_type: DataType) -> bool:

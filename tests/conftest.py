@@ -66,6 +66,7 @@ def spark_session(request: pytest.FixtureRequest) -> Iterator[SparkSession]:
         cores="2",
         settings={
             "spark.sql.shuffle.partitions": "2",
+            "spark.sql.adaptive.coalescePartitions.initialPartitionNum": "2",
             # A few rows are sooner interpreted than code for them compiled, and are the same:
             # see test_deterministic.
             "spark.sql.codegen.wholeStage": "false",
