@@ -79,7 +79,7 @@ class Accounts:
         profiles whose first source it is).
         """
         sources = list(self.judged.values())
-        # One exchange for all sources, of nothing but keys and counts.
+        # Nothing but keys and counts is moved: once, of sources with `row_id` once before.
         by_key = _union([_tallies(source, n) for n, source in enumerate(sources)])
         by_key = by_key.groupBy("sp_key").agg(*_sums(len(sources)))
         by_key = by_key.selectExpr("sp_key", *_without_duplicates(sources))
@@ -130,8 +130,11 @@ def _tallies(judged: Judged, number: int) -> DataFrame:
         one = {status: f"count(case when {is_so} then 1 end)" for status, is_so in is_it.items()}
         newest = f"max(case when {is_it[ACCEPTED]} then sp_at end)"
         told = {"n": "count(*)", **one, "newest": newest}
-        rows = rows.groupBy(*map(F.expr, same)).agg(
-            *[F.expr(f"{text} as sp_{name}") for name, text in told.items()]
+        # Laid out by the key, which is what the rows are grouped by at last.
+        rows = (
+            rows.repartition("sp_key")
+            .groupBy(*map(F.expr, same))
+            .agg(*[F.expr(f"{text} as sp_{name}") for name, text in told.items()])
         )
         figures = {name: f"sp_{name}" for name in told}
         figures[ACCEPTED] = f"least(sp_{ACCEPTED}, 1)"

@@ -47,8 +47,8 @@ COLUMNS = {
         "output": "Folder of its import files.",
         "sources": "Each source: where it lay, and its version where the format has one.",
         "counts": "Where the rows of each source went; rows = used + refused + duplicate + orphan"
-        " + after_as_of. `newest`: newest instant of an accepted row; `users`: profiles whose first"
-        " source it is.",
+        " + after_as_of. `newest`: newest instant of a row neither refused nor late; `users`:"
+        " profiles whose first source it is.",
         "profiles": "Wanted profiles: one for each user.",
         "new": "Profiles that were not delivered before.",
         "changed": "Profiles that differ from their delivery.",

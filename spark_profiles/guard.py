@@ -24,7 +24,7 @@ class SourceCounts:
     orphan: int
     after_as_of: int
     newest: datetime | None = None
-    """The newest instant of an accepted row; None for a source without time."""
+    """The newest instant of a row neither refused nor late; None for a source without time."""
     users: int = 0
     """Profiles whose first source of users this is; the sum over sources is that of profiles."""
 

@@ -53,8 +53,6 @@ _ONE_MACHINE = {
     "spark.databricks.delta.snapshotPartitions": "1",
     # VACUUM lists the files of a table in so many tasks; 10,000 take minutes on one machine.
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "8",
-    # Large sources are sorted in pieces that fit into memory; of small ones few pieces are left.
-    "spark.sql.adaptive.coalescePartitions.initialPartitionNum": "32",
     # The sources are sorted by key, so that aggregation can stream instead of filling a table.
     "spark.sql.execution.replaceHashWithSortAgg": "true",
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -113,7 +111,8 @@ def local_session(
     conf = {
         **_ONE_MACHINE,
         "spark.driver.memory": memory or os.environ.get("SPARK_PROFILES_MEMORY", "3g"),
-        "spark.sql.shuffle.partitions": str(os.cpu_count() or 2),
+        # Large sources are sorted in pieces that fit into memory; of small ones few are left.
+        "spark.sql.shuffle.partitions": str(max(32, os.cpu_count() or 2)),
         "spark.sql.warehouse.dir": str(scratch / "warehouse"),
         **jars.delta(cache, java),
         **(settings or {}),

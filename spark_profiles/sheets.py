@@ -111,8 +111,10 @@ class Sheet:
         if unit == "hours":
             return self._operand("unix_micros(sp_at)")
         zone = self.days.time_zone
-        is_utc = zone in columns.UTC
-        local = "sp_at" if is_utc else f"from_utc_timestamp(sp_at, {sql.literal(zone)})"
+        # In UTC too: a file may name another zone, and Sail shows its instants in that.
+        local = "timestamp_micros(unix_micros(sp_at))"
+        if zone not in columns.UTC:
+            local = f"from_utc_timestamp(sp_at, {sql.literal(zone)})"
         day = f"unix_date(to_date({local}))"
         shift = _EPOCH_WEEKDAY - self.days.first_weekday
         number = {

@@ -66,7 +66,6 @@ def spark_session(request: pytest.FixtureRequest) -> Iterator[SparkSession]:
         cores="2",
         settings={
             "spark.sql.shuffle.partitions": "2",
-            "spark.sql.adaptive.coalescePartitions.initialPartitionNum": "2",
             # A few rows are sooner interpreted than code for them compiled, and are the same:
             # see test_deterministic.
             "spark.sql.codegen.wholeStage": "false",
@@ -75,7 +74,8 @@ def spark_session(request: pytest.FixtureRequest) -> Iterator[SparkSession]:
         },
     )
     monkeypatch = pytest.MonkeyPatch()
-    monkeypatch.setattr(spark, "createDataFrame", partial(_by_arrow, spark))
+    if not spark.version.startswith("3."):
+        monkeypatch.setattr(spark, "createDataFrame", partial(_by_arrow, spark))
     yield spark
     monkeypatch.undo()
     spark.stop()

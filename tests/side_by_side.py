@@ -11,7 +11,9 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
 
+HERE = Path(__file__).resolve().parents[1]
 HISTORIES = "tests/histories"
 SAIL = ["--engine", "sail", "-m", "spark or sail"]
 
@@ -31,7 +33,7 @@ PARTS = {
 
 def run(command: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        command, cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
 
 
@@ -46,7 +48,8 @@ def main() -> int:
             minutes = (time.monotonic() - began) / 60
             sys.stdout.write(f"\n{done.stdout}{parts[part]}: after {minutes:.1f} minutes.\n")
             sys.stdout.flush()
-            codes.append(done.returncode)
+            is_none = done.returncode == 5 and sys.argv[1:]  # options may choose no test of a part
+            codes.append(0 if is_none else done.returncode)
     return next(filter(None, codes), 0)
 
 

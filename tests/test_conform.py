@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import shop
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from pyspark.sql import functions as F
 
-from spark_profiles import loader, pipeline
+from spark_profiles import columns, loader, pipeline
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -119,13 +120,17 @@ def check_law(
     address = {key: (row[3] or "").strip() for key, row in own.items()}
     claims = collections.Counter(address.values())
     users = {key for key, text in address.items() if text and claims[text] == 1}
-    counts = {row["source"]: row.asDict() for row in planned.counts.collect()}
+    told = planned.counts.withColumn("newest", F.unix_micros("newest"))
+    counts = {row["source"]: row.asDict() for row in told.collect()}
     for name, went in expected["went"].items():
         places = expected["kept"][name]
         used = [p for p in places if (p if name == "people" else p[0]) in users]
         lost = len(places) - len(used)
         newest = counts[name].pop("newest")
-        assert (newest is None) == (not places)
+        # The newest row that may be used, be it used or the duplicate of another.
+        given_rows = people if name == "people" else events
+        usable = [row[1] for row in given_rows if not refusals(name, row) and row[1] < AS_OF]
+        assert newest == (columns.micros(max(usable)) if usable else None)
         assert counts[name] == {
             "source": name, "rows": went["rows"], "used": len(used),
             "refused": went["refused"] + (lost if name == "people" else 0),

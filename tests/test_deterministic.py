@@ -48,8 +48,8 @@ def test_lines_do_not_depend_on_how_they_are_computed(settings: SparkSession) ->
     first = lines(settings, shuffle=0, partitions=1)
     assert len(first) == 25
     for partitions, ansi, adaptive, is_compiled in [
-        (3, "false", "true", 1),
-        (7, "true", "false", 0),
+        (3, "true", "true", 1),
+        (7, "false", "false", 0),
     ]:
         settings.conf.set(ANSI, ansi)
         settings.conf.set(ADAPTIVE, adaptive)

@@ -46,3 +46,11 @@ def test_no_python_worker_reads_them(spark: SparkSession) -> None:
     assert "ExistingRDD" in given._jdf.queryExecution().executedPlan().toString(), (
         "what the test looks for is what Spark does otherwise"
     )
+
+
+@pytest.mark.jvm
+def test_nothing_is_planned_of_what_would_be_joined_with_no_rows(spark: SparkSession) -> None:
+    none = frames.of(spark, [], "id bigint, text string")
+    plan = spark.range(3).join(none, on="id", how="full")
+    assert "Join" not in plan._jdf.queryExecution().executedPlan().toString()
+    assert sorted(tuple(row) for row in plan.collect()) == [(0, None), (1, None), (2, None)]

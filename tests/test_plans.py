@@ -60,3 +60,19 @@ def test_one_scan_one_exchange_one_sort_a_source(
     assert "HashAggregate" not in found
     assert "ObjectHashAggregate" not in found
     assert found.count("SortMergeJoin") == 3
+
+
+@pytest.mark.parametrize("row_id", [0, 1])
+def test_counts_move_keys_and_nothing_else(large: SparkSession, tables: Path, row_id: int) -> None:
+    """One scan a source; of all sources one exchange of keys, one of the figures of the parts."""
+    text = Path(DEFINITION).read_text()
+    if row_id:  # of one more exchange
+        text = text.replace("key: o_custkey,", "key: o_custkey, row_id: [o_orderkey],")
+    plan = pipeline.plan(large, loader.parse_yaml(text), as_of="1998-08-03", data=str(tables))
+    found = nodes(plan.counts)
+    count = {name: found.count(name) for name in ("FileScan", "Exchange", "Sort", "Window")}
+    assert count == {"FileScan": 4, "Exchange": 2 + row_id, "Sort": 0, "Window": 0}
+    assert not any("Join" in name for name in found)
+    read = plan.counts._jdf.queryExecution().executedPlan().toString()
+    assert "c_custkey" in read
+    assert "c_comment" not in read

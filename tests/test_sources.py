@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import shop
 
-from spark_profiles import loader, sources
+from spark_profiles import loader, pipeline, sources
 from spark_profiles.errors import SourceError
 
 if TYPE_CHECKING:
@@ -129,3 +132,28 @@ def test_a_table_without_columns_is_one_problem(spark: SparkSession) -> None:
     with pytest.raises(SourceError, match="DataFrame: a table without columns") as caught:
         sources.read(spark, reading(table="s"), data="", tables=given)
     assert caught.value.exit_code == 4
+
+
+def test_days_are_those_of_the_definition_whatever_zone_a_file_names(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    """Half past midnight in Paris is the day before in UTC, as ten in the evening is."""
+    late = [datetime(2026, 1, 1, hour, 30, tzinfo=timezone.utc) for hour in (21, 23)]
+    rows = {
+        "id": ["u", "u"],
+        "no": [1, 2],
+        "at": pa.array(late, pa.timestamp("us", "Europe/Paris")),
+    }
+    pq.write_table(pa.table(rows), tmp_path / "visits.parquet")
+    text = """
+name: days
+time_zone: {zone}
+identifier: {{user_account_id: id}}
+sources: {{visits: {{path: visits.parquet, format: parquet, key: id, row_id: [no], time: at}}}}
+users: visits
+profile: {{days: {{from: visits, frequency: days}}}}
+"""
+    for zone, days in {"UTC": 1, "Europe/Paris": 2}.items():
+        definition = loader.parse_yaml(text.format(zone=zone))
+        plan = pipeline.plan(spark, definition, as_of="2026-02-01", data=str(tmp_path))
+        assert [row["user_profile"]["days"] for row in plan.profiles.collect()] == [days]

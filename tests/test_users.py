@@ -248,3 +248,35 @@ def test_a_timestamp_is_an_instant_of_the_users_own_row(spark: SparkSession) -> 
         loader.parse_yaml(wrong)
     with pytest.raises(DefinitionError, match=r"last_modified_ts: `city` is a string"):
         plan(spark, [], [], loader.parse_yaml(wrong.replace("now()", "at")))
+
+
+def test_users_named_by_their_keys_are_counted_under_their_first_source(
+    spark: SparkSession,
+) -> None:
+    definition = loader.parse_yaml("""
+name: certain
+time_zone: UTC
+identifier: {user_account_id: {b: id, a: id}}
+sources:
+  a: {table: a, key: id, accept: {ok: ok}}
+  b: {table: b, key: id, accept: {ok: ok}}
+  events: {table: events, key: id}
+users: [b, a]
+profile: {visits: {from: events, count: true}}
+""")
+    rows = {
+        "a": [("both", True), ("both", True), ("only a", True), ("refused in a", False)],
+        "b": [("both", True), ("only b", True), ("refused in b", False), ("refused in a", True)],
+        "events": [("both", True), ("only a", True), ("refused in b", True), ("nobody", True)],
+    }
+    tables = {n: spark.createDataFrame(r, "id string, ok boolean") for n, r in rows.items()}
+    planned = pipeline.plan(spark, definition, as_of="2026-01-01", tables=tables)
+    counts = counts_of(planned)
+    names = ("used", "refused", "duplicate", "orphan", "users")
+    assert {name: tuple(row[n] for n in names) for name, row in counts.items()} == {
+        "a": (2, 1, 1, 0, 1),
+        "b": (3, 1, 0, 0, 3),
+        "events": (2, 0, 0, 2, 0),
+    }
+    keys = {row["profile_key"] for row in planned.profiles.collect()}
+    assert keys == {"both", "only a", "only b", "refused in a"}
