@@ -65,7 +65,7 @@ ALLOWED = {
     },
     "conform": {"columns", "keys", "source", "sql"},
     "users": {"columns", "definition", "keys", "sql", "values"},
-    "accounting": {"conform", "definition", "frames", "users"},
+    "accounting": {"conform", "definition", "sql", "users"},
     "arithmetic": set(),
     "sheets": {"arithmetic", "columns", "source", "sql", "windows"},
     "folds": {"arithmetic", "operations", "sheets"},
