@@ -111,8 +111,7 @@ def local_session(
     conf = {
         **_ONE_MACHINE,
         "spark.driver.memory": memory or os.environ.get("SPARK_PROFILES_MEMORY", "3g"),
-        # Large sources are sorted in pieces that fit into memory; of small ones few are left.
-        "spark.sql.shuffle.partitions": str(max(32, os.cpu_count() or 2)),
+        "spark.sql.shuffle.partitions": str(os.cpu_count() or 2),
         "spark.sql.warehouse.dir": str(scratch / "warehouse"),
         **jars.delta(cache, java),
         **(settings or {}),
