@@ -75,8 +75,8 @@ class Accounts:
         """Where the rows of each source went; one row is a source, and its figures add up.
 
         Columns: source, rows, used, refused, duplicate, orphan (accepted, but of no user),
-        after_as_of, newest (instant of a row that is neither refused nor late), users (the
-        profiles whose first source it is).
+        after_as_of, users (the profiles whose first source it is), newest (instant of a row that
+        is neither refused nor late).
         """
         sources = list(self.judged.values())
         # Nothing but keys and counts is moved: once, of sources with `row_id` once before.
@@ -84,10 +84,10 @@ class Accounts:
         by_key = by_key.groupBy("sp_key").agg(*_sums(len(sources)))
         by_key = by_key.selectExpr("sp_key", *_without_duplicates(sources))
         if users.is_certain(self.definition):
-            named = [n for n, source in enumerate(sources) if source.name in self.definition.spine]
-            named.sort(key=lambda n: self.definition.spine.index(sources[n].name))
+            number = {source.name: n for n, source in enumerate(sources)}
             first = " ".join(
-                f"when {ACCEPTED}_{n} > 0 then {sql.literal(sources[n].name)}" for n in named
+                f"when {ACCEPTED}_{number[name]} > 0 then {sql.literal(name)}"
+                for name in self.definition.spine
             )
             by_key = by_key.selectExpr(
                 "*", f"case {first} end as sp_first", "cast(null as string) as sp_refusal"
@@ -124,8 +124,7 @@ def _tallies(judged: Judged, number: int) -> DataFrame:
     """What each row of a source adds to the tally of its key, under the number of the source."""
     is_it = {status: f"sp_status = '{status}'" for status in (ACCEPTED, REFUSED, AFTER)}
     rows = judged.examined
-    if judged.is_laid_out and judged.source.row_id:
-        # Of rows with one row_id one is used: whichever it is, there is one.
+    if judged.source.row_id:
         same = ["sp_key", *map(sql.quoted, judged.source.row_id)]
         one = {status: f"count(case when {is_so} then 1 end)" for status, is_so in is_it.items()}
         newest = f"max(case when {is_it[ACCEPTED]} then sp_at end)"
@@ -136,9 +135,7 @@ def _tallies(judged: Judged, number: int) -> DataFrame:
             .groupBy(*map(F.expr, same))
             .agg(*[F.expr(f"{text} as sp_{name}") for name, text in told.items()])
         )
-        figures = {name: f"sp_{name}" for name in told}
-        figures[ACCEPTED] = f"least(sp_{ACCEPTED}, 1)"
-        figures[DUPLICATE] = f"greatest(sp_{ACCEPTED} - 1, 0)"
+        figures = {name: f"sp_{name}" for name in told} | _one_is_used(f"sp_{ACCEPTED}")
     else:
         figures = {status: f"if({is_so}, 1, 0)" for status, is_so in is_it.items()}
         figures |= {"n": "1", DUPLICATE: "0"}
@@ -167,10 +164,14 @@ def _without_duplicates(sources: Sequence[Judged]) -> list[str]:
     for n, judged in enumerate(sources):
         figures = {name: f"{name}_{n}" for name in (*_FIGURES, "newest")}
         if judged.is_laid_out and not judged.source.row_id:
-            figures[ACCEPTED] = f"least({ACCEPTED}_{n}, 1)"
-            figures[DUPLICATE] = f"greatest({ACCEPTED}_{n} - 1, 0)"
+            figures |= _one_is_used(f"{ACCEPTED}_{n}")
         told += [f"{text} as {name}_{n}" for name, text in figures.items()]
     return told
+
+
+def _one_is_used(accepted: str) -> dict[str, str]:
+    """Of so many rows of which one may be used: whichever it is, there is one."""
+    return {ACCEPTED: f"least({accepted}, 1)", DUPLICATE: f"greatest({accepted} - 1, 0)"}
 
 
 def _count(source: str, n: int, *, is_spine: bool) -> Column:
@@ -188,11 +189,10 @@ def _count(source: str, n: int, *, is_spine: bool) -> Column:
         AFTER: f"{AFTER}_{n}",
         "users": f"if({is_first} and {ACCEPTED}_{n} > 0, 1, 0)",
     }
-    told = [f"{sql.literal(source)} as source"]
-    told += [
+    totals = [
         f"cast(coalesce(sum({text}), 0) as bigint) as {name}" for name, text in figures.items()
     ]
-    told.insert(-1, f"max(newest_{n}) as newest")
+    told = [f"{sql.literal(source)} as source", *totals, f"max(newest_{n}) as newest"]
     return F.expr(f"struct({', '.join(told)})")
 
 

@@ -153,9 +153,10 @@ class Sheet:
 
     def leads(self, *names: str) -> bool:
         """Whether remembered rows begin with these members; what is asked first decides."""
+        wanted = tuple(dict.fromkeys(names))
         if len(self.leading) == 1:
-            self.leading = tuple(dict.fromkeys(names))
-        return self.leading == tuple(dict.fromkeys(names))
+            self.leading = wanted
+        return self.leading == wanted
 
     def columns(self) -> list[str]:
         """sp_key, sp_at and all operands, as SQL."""
