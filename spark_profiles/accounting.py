@@ -81,19 +81,19 @@ class Accounts:
         sources = list(self.judged.values())
         # Nothing but keys and counts is moved: once, of sources with `row_id` once before.
         by_key = _union([_tallies(source, n) for n, source in enumerate(sources)])
-        by_key = by_key.groupBy("sp_key").agg(*_sums(len(sources)))
-        by_key = by_key.selectExpr("sp_key", *_without_duplicates(sources))
+        by_key = by_key.groupBy("sp_key", "sp_fate").agg(*_sums(sources))
+        by_key = by_key.selectExpr("*", *[_used(source, n) for n, source in enumerate(sources)])
         if users.is_certain(self.definition):
             number = {source.name: n for n, source in enumerate(sources)}
             first = " ".join(
-                f"when {ACCEPTED}_{number[name]} > 0 then {sql.literal(name)}"
+                f"when used_{number[name]} > 0 then {sql.literal(name)}"
                 for name in self.definition.spine
             )
             by_key = by_key.selectExpr(
                 "*", f"case {first} end as sp_first", "cast(null as string) as sp_refusal"
             )
         else:
-            # Users have one row per key; the null key, always refused, meets none.
+            # Users have one row per key; the null key meets none.
             known = self.spine.select("sp_key", "sp_first", "sp_refusal")
             by_key = by_key.join(known, on="sp_key", how="left")
         told = [
@@ -111,88 +111,86 @@ def _with_users(source: Judged, refusals: DataFrame) -> DataFrame:
     """The rows of users that cannot be named, as `Judged.refused`; a refusal is of one user."""
     return source.accepted.join(refusals, on="sp_key", how="inner").select(
         F.lit(source.name).alias("source"),
-        F.col("sp_key").alias("key"),
+        F.col("sp_key").cast("string").alias("key"),
         F.array("sp_refusal").alias("reasons"),
         conform.as_json(),
     )
 
 
-_FIGURES = ("n", ACCEPTED, REFUSED, DUPLICATE, AFTER)
+_FATES = (ACCEPTED, REFUSED, AFTER)
+"""What may become of a row looked at by itself; in tallies its place here."""
 
 
 def _tallies(judged: Judged, number: int) -> DataFrame:
-    """What each row of a source adds to the tally of its key, under the number of the source."""
-    is_it = {status: f"sp_status = '{status}'" for status in (ACCEPTED, REFUSED, AFTER)}
-    rows = judged.examined
+    """What each row of a source adds to the tallies, under the number of the source.
+
+    Whose a row is matters of accepted ones only: others are tallied under no key. With `row_id`,
+    one row here is all rows of one that met the same fate.
+    """
+    fates = " ".join(f"when '{fate}' then {n}" for n, fate in enumerate(_FATES))
+    rows = judged.examined.withColumn("sp_fate", F.expr(f"case sp_status {fates} end"))
+    tally = ("1L as sp_rows", "sp_at as sp_newest")
     if judged.source.row_id:
-        same = ["sp_key", *map(sql.quoted, judged.source.row_id)]
-        one = {status: f"count(case when {is_so} then 1 end)" for status, is_so in is_it.items()}
-        newest = f"max(case when {is_it[ACCEPTED]} then sp_at end)"
-        told = {"n": "count(*)", **one, "newest": newest}
+        same = ["sp_key", "sp_fate", *map(sql.quoted, judged.source.row_id)]
+        sums = [F.count("*").alias("sp_rows"), F.max("sp_at").alias("sp_newest")]
         # Laid out by the key, which is what the rows are grouped by at last.
-        rows = (
-            rows.repartition("sp_key")
-            .groupBy(*map(F.expr, same))
-            .agg(*[F.expr(f"{text} as sp_{name}") for name, text in told.items()])
-        )
-        figures = {name: f"sp_{name}" for name in told} | _one_is_used(f"sp_{ACCEPTED}")
-    else:
-        figures = {status: f"if({is_so}, 1, 0)" for status, is_so in is_it.items()}
-        figures |= {"n": "1", DUPLICATE: "0"}
-        figures["newest"] = f"case when {is_it[ACCEPTED]} then sp_at end"
+        rows = rows.repartition("sp_key").groupBy(*map(F.expr, same)).agg(*sums)
+        tally = ("sp_rows", "sp_newest")
     return rows.selectExpr(
-        "sp_key",
+        "case when sp_fate = 0 then sp_key end as sp_key",
+        "sp_fate",
         f"{number} as sp_source",
-        *[f"cast({figures[name]} as bigint) as {name}" for name in _FIGURES],
-        f"{figures['newest']} as newest",
+        *tally,
     )
 
 
-def _sums(count: int) -> list[Column]:
-    """The tallies of a key, of each source in columns of its own."""
+def _sums(sources: Sequence[Judged]) -> list[Column]:
+    """The tallies of a key, of each source in columns of its own.
+
+    rows_n and newest_n; ids_n, how many different `row_id` it has, where the source names one.
+    """
     sums = []
-    for n in range(count):
-        its = f"case when sp_source = {n} then {{}} end"
-        sums += [f"coalesce(sum({its.format(name)}), 0) as {name}_{n}" for name in _FIGURES]
-        sums.append(f"max({its.format('newest')}) as newest_{n}")
+    for n, judged in enumerate(sources):
+        is_its = f"case when sp_source = {n}"
+        sums.append(f"coalesce(sum({is_its} then sp_rows end), 0) as rows_{n}")
+        sums.append(f"max({is_its} then sp_newest end) as newest_{n}")
+        if judged.source.row_id:
+            sums.append(f"count({is_its} then 1 end) as ids_{n}")
     return [F.expr(text) for text in sums]
 
 
-def _without_duplicates(sources: Sequence[Judged]) -> list[str]:
-    """The tallies of a key; where it has one row to be used, others are its duplicates."""
-    told = []
-    for n, judged in enumerate(sources):
-        figures = {name: f"{name}_{n}" for name in (*_FIGURES, "newest")}
-        if judged.is_laid_out and not judged.source.row_id:
-            figures |= _one_is_used(f"{ACCEPTED}_{n}")
-        told += [f"{text} as {name}_{n}" for name, text in figures.items()]
-    return told
-
-
-def _one_is_used(accepted: str) -> dict[str, str]:
-    """Of so many rows of which one may be used: whichever it is, there is one."""
-    return {ACCEPTED: f"least({accepted}, 1)", DUPLICATE: f"greatest({accepted} - 1, 0)"}
+def _used(judged: Judged, n: int) -> str:
+    """Of so many accepted rows of a key: how many may be used, whichever they are."""
+    used = f"rows_{n}"
+    if judged.source.row_id:
+        used = f"ids_{n}"
+    elif judged.is_laid_out:
+        used = f"least(rows_{n}, 1)"
+    return f"{used} as used_{n}"
 
 
 def _count(source: str, n: int, *, is_spine: bool) -> Column:
     """Where the rows of a source went, of the tallies of all keys."""
-    is_user = "sp_first is not null and sp_refusal is null"
+    is_accepted, is_refused, is_late = (f"sp_fate = {fate}" for fate in range(len(_FATES)))
+    is_user = f"{is_accepted} and sp_first is not null and sp_refusal is null"
     # A user that cannot be named takes its rows among the users' sources along.
-    is_refused = "sp_refusal is not null" if is_spine else "false"
-    is_first = f"{is_user} and sp_first = {sql.literal(source)}"
+    is_unnamed = f"{is_accepted} and sp_refusal is not null" if is_spine else "false"
+    is_orphan = f"{is_accepted} and not ({is_user}) and not ({is_unnamed})"
+    is_first = f"{is_user} and sp_first = {sql.literal(source)} and used_{n} > 0"
     figures = {
-        "rows": f"n_{n}",
-        "used": f"if({is_user}, {ACCEPTED}_{n}, 0)",
-        REFUSED: f"{REFUSED}_{n} + if({is_refused}, {ACCEPTED}_{n}, 0)",
-        DUPLICATE: f"{DUPLICATE}_{n}",
-        "orphan": f"if(not ({is_user}) and not ({is_refused}), {ACCEPTED}_{n}, 0)",
-        AFTER: f"{AFTER}_{n}",
-        "users": f"if({is_first} and {ACCEPTED}_{n} > 0, 1, 0)",
+        "rows": f"rows_{n}",
+        "used": f"if({is_user}, used_{n}, 0)",
+        REFUSED: f"if({is_refused}, rows_{n}, 0) + if({is_unnamed}, used_{n}, 0)",
+        DUPLICATE: f"if({is_accepted}, rows_{n} - used_{n}, 0)",
+        "orphan": f"if({is_orphan}, used_{n}, 0)",
+        AFTER: f"if({is_late}, rows_{n}, 0)",
+        "users": f"if({is_first}, 1, 0)",
     }
     totals = [
         f"cast(coalesce(sum({text}), 0) as bigint) as {name}" for name, text in figures.items()
     ]
-    told = [f"{sql.literal(source)} as source", *totals, f"max(newest_{n}) as newest"]
+    newest = f"max(case when {is_accepted} then newest_{n} end) as newest"
+    told = [f"{sql.literal(source)} as source", *totals, newest]
     return F.expr(f"struct({', '.join(told)})")
 
 

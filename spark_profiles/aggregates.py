@@ -49,11 +49,15 @@ def compute(
     sheet = Sheet(source, types, as_of, days)
     found = [(value.column, _value(sheet, value)) for value in values]
     operands = rows.selectExpr(*sheet.columns())
-    if not is_laid_out:
-        # With few rows a user and partition, adding up before the exchange only costs; after it,
-        # sorted rows are aggregated as they stream, without a hash table.
-        operands = operands.repartition("sp_key").sortWithinPartitions("sp_key")
-    totals = operands.groupBy("sp_key").agg(*sheet.aggregates())
+    # With few rows a user and partition, adding up before the exchange only costs; after it,
+    # sorted rows are aggregated as they stream, without a hash table.
+    laid_out = operands if is_laid_out else operands.repartition("sp_key")
+    ranks = [level for level in sheet.ranks if level]
+    for level in ranks:
+        laid_out = laid_out.selectExpr("*", *[f"{text} as {name}" for text, name in level.items()])
+    if not is_laid_out and not ranks:
+        laid_out = laid_out.sortWithinPartitions("sp_key")
+    totals = laid_out.groupBy("sp_key").agg(*sheet.aggregates())
     return totals.selectExpr("sp_key", *[f"{text} as {column}" for column, text in found])
 
 

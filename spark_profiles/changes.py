@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from spark_profiles import columns
+from spark_profiles import columns, keys
 from spark_profiles.schemas import CHANGED, GONE, HELD, IN_DOUBT, KEPT, NEW, SAME, UNUSABLE
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ def between(
     known: Known = Known(),
     with_base: bool = False,
     with_unusable: bool = False,
+    whole_keys: bool = False,
 ) -> DataFrame:
     """How each profile differs from its last confirmed delivery; one row is a profile.
 
@@ -83,6 +84,7 @@ def between(
         with_base: also give `base`; then `delivered` has run_id as well.
         with_unusable: `wanted` has is_unusable as well; of the rows for which that is true nothing
             but the key is looked at: such users are there.
+        whole_keys: the keys are whole numbers, and `wanted` has them as such, too: sp_key.
 
     Returns:
         profile_key, change (new, changed, gone, same, held, kept or unusable), since (when a gone
@@ -99,7 +101,8 @@ def between(
         F.col("payload_hash").alias("delivered_hash"),
         *([_is_exact(known).alias("is_exact")] if with_base else []),
     )
-    both = _marked(_together(wanted, before, with_unusable=with_unusable), known)
+    both = _together(wanted, before, with_unusable=with_unusable, whole_keys=whole_keys)
+    both = _marked(both, known)
     is_missed = F.col("payload_hash").isNull() & ~(F.col("is_unusable") & ~F.col("is_removed"))
     is_asked = F.lit(True) if policy.resend_all else F.col("is_asked")
     decided = both.withColumn("change", _change(policy, as_of, is_asked))
@@ -140,10 +143,20 @@ def _change(policy: Policy, as_of: datetime, is_asked: Column) -> Column:
     return change
 
 
-def _together(wanted: DataFrame, before: DataFrame, *, with_unusable: bool) -> DataFrame:
+def _together(
+    wanted: DataFrame, before: DataFrame, *, with_unusable: bool, whole_keys: bool
+) -> DataFrame:
     """Each profile as wanted and as delivered; a user who is neither is not there."""
     # The plan of `wanted` may be huge: it is not asked which columns it has.
-    both = wanted.join(before, on="profile_key", how="full")
+    if whole_keys:
+        # By the numbers, by which the wanted ones lie together already. An old key that is none
+        # meets nobody.
+        number = F.expr(keys.whole("profile_key"))
+        before = before.withColumn("sp_key", number).withColumnRenamed("profile_key", "old_key")
+        both = wanted.join(before, on="sp_key", how="full")
+        both = both.withColumn("profile_key", F.coalesce("profile_key", "old_key"))
+    else:
+        both = wanted.join(before, on="profile_key", how="full")
     if not with_unusable:
         return both.withColumn("is_unusable", F.lit(False))
     both = both.withColumn("is_unusable", F.coalesce("is_unusable", F.lit(False)))
@@ -178,7 +191,7 @@ def _marked(both: DataFrame, known: Known) -> DataFrame:
     if known.kept is None:
         both = both.withColumn("since", F.lit(None).cast("timestamp"))
     else:
-        both = both.join(known.kept, on="profile_key", how="left")
+        both = both.join(F.broadcast(known.kept), on="profile_key", how="left")
     return _flagged(_flagged(both, known.resend, "is_asked"), known.remove, "is_removed")
 
 

@@ -21,12 +21,13 @@ def payloads(profiles: DataFrame) -> DataFrame:
         profiles: sp_key, sp_refusal, identifier (struct) and payload, the profile as JSON text.
 
     Returns:
-        profile_key, is_unusable (whether the user was refused: then all that follows is null),
-        identifier as JSON text, payload, payload_hash (SHA-256 of the payload).
+        sp_key, profile_key (its text), is_unusable (whether the user was refused: then all that
+        follows is null), identifier as JSON text, payload, payload_hash (SHA-256 of the payload).
     """
     is_usable = F.col("sp_refusal").isNull()
     texts = profiles.select(
-        F.col("sp_key").alias("profile_key"),
+        "sp_key",
+        F.col("sp_key").cast("string").alias("profile_key"),
         (~is_usable).alias("is_unusable"),
         F.when(is_usable, F.to_json("identifier")).alias("identifier"),
         F.when(is_usable, F.col("payload")).alias("payload"),

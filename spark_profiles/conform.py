@@ -26,9 +26,9 @@ ACCEPTED, REFUSED, DUPLICATE, AFTER = "accepted", "refused", "duplicate", "after
 class Judged:
     """The rows of one source with their verdicts; one row is a row of the source.
 
-    Beside the source's columns: sp_key (text or null), sp_at (instant or null), sp_is_refused,
-    sp_reasons (array of text, empty unless refused), sp_warnings (array of text; where rules warn)
-    and sp_status:
+    Beside the source's columns: sp_key (text, or bigint where all keys are whole numbers; or null),
+    sp_at (instant or null), sp_is_refused, sp_reasons (array of text, empty unless refused),
+    sp_warnings (array of text; where rules warn) and sp_status:
 
         refused      a reason was found: sp_reasons names all
         after_as_of  its time is at or after as-of
@@ -61,7 +61,11 @@ class Judged:
     @property
     def refused(self) -> DataFrame:
         """The refused rows: source, key, reasons (sorted) and the row as it came, as JSON."""
-        told = (f"'{self.name}' as source", "sp_key as key", "sp_reasons as reasons")
+        told = (
+            f"'{self.name}' as source",
+            "cast(sp_key as string) as key",
+            "sp_reasons as reasons",
+        )
         refused = self.examined.where(f"sp_status = '{REFUSED}'")
         return refused.select(*map(F.expr, told), as_json())
 
@@ -95,6 +99,7 @@ def judged(
     is_spine: bool,
     as_of: datetime,
     time_zone: str,
+    whole_keys: bool = False,
 ) -> Judged:
     """Every row of the source, typed, keyed, timed and judged.
 
@@ -106,8 +111,9 @@ def judged(
         is_spine: whether it is a source of users, of which one row a user is used.
         as_of: rows at or after it are late.
         time_zone: of dates and wall-clock times.
+        whole_keys: the keys of all sources are whole numbers, and stay such.
     """
-    looked_at = _with_reasons(raw, source, types, time_zone)
+    looked_at = _with_reasons(raw, source, types, time_zone, whole_keys=whole_keys)
     status = (
         f"case when sp_is_refused then '{REFUSED}'"
         f" when sp_at >= {columns.instant_sql(as_of)} then '{AFTER}' else '{ACCEPTED}' end"
@@ -125,7 +131,12 @@ def as_json() -> Column:
 
 
 def _with_reasons(
-    raw: DataFrame, source: Source, types: Mapping[str, DataType], time_zone: str
+    raw: DataFrame,
+    source: Source,
+    types: Mapping[str, DataType],
+    time_zone: str,
+    *,
+    whole_keys: bool,
 ) -> DataFrame:
     """The raw row with types applied, sp_key, sp_at, sp_warnings and all reasons against it."""
     typed = {c: f"try_cast({sql.quoted(c)} as {to})" for c, to in source.types.items()}
@@ -135,11 +146,11 @@ def _with_reasons(
         for c, value in typed.items()
     ]
     key = f"({source.key}\n)"
-    key_text = keys.text(key, types[source.key])
+    plain = f"cast({key} as bigint)" if whole_keys else keys.text(key, types[source.key])
     reason = "'key_missing'"
     if not isinstance(types[source.key], T.StringType):
         reason = f"case when {key} is null then 'key_missing' else 'key_not_whole' end"
-    broken.append(f"case when {key_text} is null then {reason} end")
+    broken.append(f"case when {plain} is null then {reason} end")
     if source.row_id:
         unknown = " and ".join(f"{sql.quoted(c)} is null" for c in source.row_id)
         broken.append(f"case when {unknown} then 'row_id_missing' end")
@@ -149,7 +160,7 @@ def _with_reasons(
     facts = {
         # The row as it came, for those who mend it; pruned from every plan that does not ask.
         "sp_raw": f"struct({', '.join(map(sql.quoted, raw.columns))})",
-        "sp_key": key_text,
+        "sp_key": plain,
         "sp_broken": f"array({', '.join(broken)})",
         "sp_is_broken": f"coalesce({', '.join(broken)}) is not null",
     }

@@ -51,13 +51,14 @@ def _sum(sheet: Sheet, aggregate: Aggregate, rows: Condition) -> Number:
         weighed = f"cast({bounded} * {weight} as decimal(37,15))"
         return Number(sheet.total(f"try_sum({rows.when(weighed)})"), 15)
     number = sheet.number(aggregate.operand, aggregate.scale)
-    return Number(sheet.total(f"try_sum({rows.when(number.sql)})"), number.scale)
+    adder = sheet.adder(aggregate.operand)
+    return Number(sheet.total(f"{adder}({rows.when(number.sql)})"), number.scale)
 
 
 def _average(sheet: Sheet, aggregate: Aggregate, rows: Condition) -> Number:
     number = sheet.number(aggregate.operand, aggregate.scale, most=MOST_DIGITS)
     operand = rows.when(number.sql)
-    total = Number(sheet.total(f"try_sum({operand})"), number.scale)
+    total = Number(sheet.total(f"{sheet.adder(aggregate.operand)}({operand})"), number.scale)
     digits = aggregate.digits or 0
     return Number(
         arithmetic.quotient(total, Number(sheet.total(f"count({operand})")), digits), digits
@@ -144,7 +145,7 @@ def _ratio(sheet: Sheet, aggregate: Aggregate, rows: Condition) -> Number:
         scale = number.scale
     flag = sheet.flag(aggregate.operand)
     chosen = f"case when {flag} then {part} else {part} * 0 end"
-    function = "try_sum" if aggregate.of else "sum"
+    function = sheet.adder(aggregate.of) if aggregate.of else "sum"
     dividend = Number(sheet.total(f"{function}({rows.when(chosen)})"), scale)
     divisor = Number(sheet.total(f"{function}({rows.when(whole)})"), scale)
     return Number(arithmetic.quotient(dividend, divisor, digits), digits)

@@ -89,54 +89,30 @@ def orders(aggregate: Aggregate) -> list[tuple[str, bool]]:
 
 
 def _latest(sheet: Sheet, aggregate: Aggregate, rows: Condition) -> str:
-    """Records in the declared order, then newest first, by row_id, then by the fields."""
+    """Records in the declared order, then newest first, by row_id, then by the fields.
+
+    Only the first rows of a user are remembered, however many there are.
+    """
     fields = {name: sheet.raw(text) for name, text in aggregate.fields.items()}
-    ties = sheet.ties()
-    ordered = [(sheet.raw(text), is_descending) for text, is_descending in orders(aggregate)]
-    types = [sheet.types[text] for text, _ in orders(aggregate)]
-    one_per = [sheet.raw(aggregate.one_per)] if aggregate.one_per else []
-    history = sheet.history(rows, *one_per, *[name for name, _ in ordered], *ties, *fields.values())
-
-    if not ordered and not one_per and sheet.leads("sp_at", *ties, *fields.values()):
-        record = ", ".join(f"{sql.literal(name)}, r.{text}" for name, text in fields.items())
-        return _records(f"sort_array({history}, false)", aggregate, record)
-
-    def sortable(h: str) -> str:
-        keys = [
-            f"'n{n}', r.{name} is not null, 'v{n}', "
-            + (f"r.{name}" if is_descending else _ascending(f"r.{name}", h, name, types[n]))
-            for n, (name, is_descending) in enumerate(ordered)
-        ]
-        keys += [f"'{name}', r.{name}" for name in ("sp_at", *ties)]
-        keys += [f"'f{n}', r.{name}" for n, name in enumerate(fields.values())]
-        rest = f"named_struct({', '.join(keys)})"
-        if not one_per:
-            return f"sort_array(transform({h}, r -> {rest}), false)"
-        keyed = f"transform({h}, r -> named_struct('k', r.{one_per[0]}, 'rest', {rest}))"
-        firsts = arithmetic.groups(f"sort_array({keyed}, false)", lambda g: f"get({g}, 0).rest")
-        return f"sort_array({firsts}, false)"
-
-    record = ", ".join(f"{sql.literal(name)}, r.f{n}" for n, name in enumerate(fields))
-    return _records(arithmetic.let("hs", history, sortable), aggregate, record)
-
-
-def _records(rows: str, aggregate: Aggregate, record: str) -> str:
-    """The first of these rows, each with these members."""
+    order = [
+        f"{sheet.raw(text)} {'desc' if is_descending else 'asc'} nulls last"
+        for text, is_descending in orders(aggregate)
+    ]
+    # Of the same row_id there is one row: then nothing else decides.
+    rest = ("sp_at", *(sheet.ties() or fields.values()))
+    order += [f"{name} desc nulls last" for name in rest]
+    is_meant = [rows.sql()] if rows.sql() else []
+    if aggregate.one_per:
+        first = sheet.rank(rows.sql(), order, sheet.raw(aggregate.one_per))
+        is_meant.append(f"{first} = 1")
+    rank = sheet.rank(" and ".join(is_meant), order)
+    members = "".join(f", '{name}', {name}" for name in dict.fromkeys(fields.values()))
+    is_kept = " and ".join([*is_meant, f"{rank} <= {aggregate.latest}"])
+    kept = f"case when {is_kept} then named_struct('rank', {rank}{members}) end"
+    record = ", ".join(f"{sql.literal(name)}, r.{text}" for name, text in fields.items())
     records = f"transform(n, r -> named_struct({record}))"
-    newest = f"slice({rows}, 1, {aggregate.latest})"
-    return arithmetic.let("n", newest, lambda n: f"case when size({n}) > 0 then {records} end")
-
-
-def _ascending(value: str, history: str, name: str, data_type: T.DataType) -> str:
-    """A key whose descending order is the ascending order of `value`."""
-    if isinstance(data_type, T.NumericType):
-        return f"-{value}"
-    if isinstance(data_type, T.DateType):
-        return f"-unix_date({value})"
-    if isinstance(data_type, T.TimestampType):
-        return f"-unix_micros({value})"
-    known = f"array_distinct(transform({history}, q -> q.{name}))"
-    return f"array_position(sort_array({known}, false), {value})"
+    ordered = f"sort_array({sheet.total(f'collect_list({kept})')})"
+    return arithmetic.let("n", ordered, lambda n: f"case when size({n}) > 0 then {records} end")
 
 
 def _top(sheet: Sheet, aggregate: Aggregate, rows: Condition, by: Measure) -> str:

@@ -16,6 +16,7 @@ from spark_profiles import (
     conform,
     fit,
     frames,
+    keys,
     loader,
     patches,
     profiles,
@@ -180,7 +181,8 @@ class _Stages:
             DefinitionError: what is computed of the tables does not fit what is made of it.
         """
         is_sail = session.is_sail(self.spark)
-        judged = _judged(self.raw, definition, types, self.as_of)
+        whole_keys = keys.are_whole(types[n][s.key] for n, s in definition.sources.items())
+        judged = _judged(self.raw, definition, types, self.as_of, whole_keys=whole_keys)
         own_rows = {name: _own(judged[name], definition) for name in users.sources(definition)}
         spine = users.spine(definition, own_rows, types)
         aggregated = _aggregated(judged, definition, types, self.as_of)
@@ -191,15 +193,17 @@ class _Stages:
         changed = changes.between(
             _delivered(self.spark, self.known), everyone, as_of=self.as_of, policy=self.policy,
             known=self.known, with_base=definition.delivery.strategy == MINIMAL, with_unusable=True,
+            whole_keys=whole_keys,
         )  # fmt: skip
         return Plan(
             definition=definition,
             as_of=self.as_of,
             tables=self.raw,
             profiles=assembled.where(F.col("sp_refusal").isNull())
+            .withColumn("sp_key", F.col("sp_key").cast("string"))
             .withColumnRenamed("sp_key", "profile_key")
             .drop("payload", "sp_refusal"),
-            wanted=everyone.where(~F.col("is_unusable")).drop("is_unusable"),
+            wanted=everyone.where(~F.col("is_unusable")).drop("sp_key", "is_unusable"),
             changes=changed,
             lines=_lines(changed, assembled, definition, is_sail=is_sail),
             accounts=accounting.Accounts(definition, judged, spine),
@@ -262,6 +266,8 @@ def _judged(
     definition: Definition,
     types: fit.Types,
     as_of: datetime,
+    *,
+    whole_keys: bool,
 ) -> dict[str, conform.Judged]:
     return {
         name: conform.judged(
@@ -272,6 +278,7 @@ def _judged(
             is_spine=name in definition.spine,
             as_of=as_of,
             time_zone=definition.time_zone,
+            whole_keys=whole_keys,
         )
         for name, source in definition.sources.items()
     }

@@ -84,7 +84,7 @@ def consented(
     frames = [frame for frame in aggregated if needed & set(frame.columns)]
     rows, _ = _with_consents(definition, users.where("sp_refusal is null"), frames)
     of_purposes = [F.col(c).alias(p) for p, c in consents.columns(definition).items()]
-    return rows.select(F.col("sp_key").alias("profile_key"), *of_purposes)
+    return rows.select(F.col("sp_key").cast("string").alias("profile_key"), *of_purposes)
 
 
 def _with_consents(

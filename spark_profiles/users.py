@@ -232,6 +232,6 @@ def _refusal(definition: Definition) -> Column:
         ]
     )
     # Users without identifier are spread by their key, so that they do not meet in one task.
-    claim = Window.partitionBy(space, F.coalesce(value, F.col("sp_key")))
+    claim = Window.partitionBy(space, F.coalesce(value, F.col("sp_key").cast("string")))
     claimants = F.count(F.lit(1)).over(claim)
     return F.when(F.col("sp_which").isNull(), F.lit(MISSING)).when(claimants > 1, F.lit(CONTESTED))

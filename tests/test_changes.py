@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import shop
+from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from spark_profiles import changes, schemas, stats
@@ -129,6 +130,20 @@ def test_what_was_rejected_asked_for_or_removed(spark: SparkSession) -> None:
         "same, asked": "changed",
         "removed, never there": "held",
     }  # fmt: skip
+
+
+def test_whole_numbers_meet_the_text_of_their_digits_and_no_other(spark: SparkSession) -> None:
+    delivered = dict.fromkeys(["1", "007", "+8", " 9", "2.0", "", "-3", "x", str(2**63)], BASE)
+    wanted = dict.fromkeys(["1", "7", "8", "9", "2", "-3", str(2**63 - 1)], BASE)
+    rows = profiles(spark, wanted).withColumn("sp_key", F.col("profile_key").cast("bigint"))
+    between = changes.between(
+        profiles(spark, delivered), rows, as_of=shop.at("2026-03-31"), whole_keys=True
+    )
+    assert {row["profile_key"]: row["change"] for row in between.collect()} == {
+        **dict.fromkeys(["1", "-3"], "same"),
+        **dict.fromkeys(["7", "8", "9", "2", str(2**63 - 1)], "new"),
+        **dict.fromkeys(["007", "+8", " 9", "2.0", "", "x", str(2**63)], "gone"),
+    }
 
 
 @pytest.mark.jvm

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks import data
-from spark_profiles import loader, pipeline
+from spark_profiles import loader, pipeline, schemas
+from spark_profiles.changes import Known
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,11 +56,33 @@ def test_one_scan_one_exchange_one_sort_a_source(
     plan = pipeline.plan(large, definition, as_of="1998-08-03", data=str(tables))
     found = nodes(plan.profiles)
     count = {name: found.count(name) for name in ("FileScan", "Exchange", "Sort", "Window")}
-    # customers, orders, scores, newsletters; of customers, one row a user is chosen by a window
-    assert count == {"FileScan": 4, "Exchange": 4, "Sort": 4, "Window": 1}
+    # customers, orders, scores, newsletters. By a window one row of customers is chosen, and the
+    # last ones of the others; it needs the sort that the aggregation would need without it.
+    assert count == {"FileScan": 4, "Exchange": 4, "Sort": 4, "Window": 4}
     assert "HashAggregate" not in found
     assert "ObjectHashAggregate" not in found
     assert found.count("SortMergeJoin") == 3
+
+
+@pytest.mark.parametrize("key", ["bigint", "string"])
+def test_lines_move_nothing_more_but_what_was_delivered(
+    large: SparkSession, tables: Path, tmp_path: Path, key: str
+) -> None:
+    """Whether keys are whole numbers in all sources, or text in one: `delivered` has their text."""
+    text = Path(DEFINITION).read_text()
+    if key == "string":
+        text = text.replace("key: o_custkey,", 'key: "cast(o_custkey as string)",')
+    large.createDataFrame([], schemas.DELIVERED).write.parquet(str(tmp_path / "delivered"))
+    known = Known(delivered=large.read.parquet(str(tmp_path / "delivered")))
+    plan = pipeline.plan(
+        large, loader.parse_yaml(text), as_of="1998-08-03", data=str(tables), known=known
+    )
+    found = nodes(plan.lines)
+    count = {name: found.count(name) for name in ("FileScan", "Exchange", "Sort", "SortMergeJoin")}
+    assert count == {"FileScan": 5, "Exchange": 5, "Sort": 5, "SortMergeJoin": 4}
+    physical = plan.lines._jdf.queryExecution().executedPlan().toString()
+    # Sorted by the eight bytes of a number, without a look at the rows.
+    assert ("cast(o_custkey#" in physical) == (key == "string")
 
 
 @pytest.mark.parametrize("row_id", [0, 1])
