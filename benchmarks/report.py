@@ -46,7 +46,7 @@ def write(measured: Measured, folder: Path) -> None:
     """Keep the figures of this scale, and write RESULTS.md and chart.svg anew from all kept."""
     kept = folder / "results"
     kept.mkdir(parents=True, exist_ok=True)
-    record = {**asdict(measured), "machine": _machine()}
+    record = {**asdict(measured), "machine": machine()}
     name = f"sf{measured.scale:g}.json"
     (kept / name).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     records = [json.loads(file.read_text(encoding="utf-8")) for file in kept.glob("sf*.json")]
@@ -87,7 +87,8 @@ def _spread(values: list[float], digits: int) -> str:
     return f"{middle} ({min(values):.{digits}f}–{max(values):.{digits}f})"
 
 
-def _machine() -> str:
+def machine() -> str:
+    """What it was measured on."""
     versions = [
         f"{package} {metadata.version(package)}"
         for package in ("pyspark", "delta-spark", "pysail", "duckdb", "polars")

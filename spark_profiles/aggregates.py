@@ -52,12 +52,12 @@ def compute(
     # With few rows a user and partition, adding up before the exchange only costs; after it,
     # sorted rows are aggregated as they stream, without a hash table.
     laid_out = operands if is_laid_out else operands.repartition("sp_key")
-    ranks = [level for level in sheet.ranks if level]
-    for level in ranks:
-        laid_out = laid_out.selectExpr("*", *[f"{text} as {name}" for text, name in level.items()])
-    if not is_laid_out and not ranks:
+    steps, asked = sheet.aggregates()
+    if not is_laid_out and not sheet.is_ranked:  # a rank's window sorts by key, and more
         laid_out = laid_out.sortWithinPartitions("sp_key")
-    totals = laid_out.groupBy("sp_key").agg(*sheet.aggregates())
+    for step in steps:
+        laid_out = laid_out.selectExpr("*", *step)
+    totals = laid_out.groupBy("sp_key").agg(*asked)
     return totals.selectExpr("sp_key", *[f"{text} as {column}" for column, text in found])
 
 

@@ -106,13 +106,12 @@ def _latest(sheet: Sheet, aggregate: Aggregate, rows: Condition) -> str:
         first = sheet.rank(rows.sql(), order, sheet.raw(aggregate.one_per))
         is_meant.append(f"{first} = 1")
     rank = sheet.rank(" and ".join(is_meant), order)
-    members = "".join(f", '{name}', {name}" for name in dict.fromkeys(fields.values()))
     is_kept = " and ".join([*is_meant, f"{rank} <= {aggregate.latest}"])
-    kept = f"case when {is_kept} then named_struct('rank', {rank}{members}) end"
-    record = ", ".join(f"{sql.literal(name)}, r.{text}" for name, text in fields.items())
-    records = f"transform(n, r -> named_struct({record}))"
-    ordered = f"sort_array({sheet.total(f'collect_list({kept})')})"
-    return arithmetic.let("n", ordered, lambda n: f"case when size({n}) > 0 then {records} end")
+    record = ", ".join(f"{sql.literal(name)}, {text}" for name, text in fields.items())
+    row = f"named_struct('rank', {rank}, 'record', named_struct({record}))"
+    first = sheet.remembered(f"case when {is_kept} then {row} end")
+    records = f"transform(sort_array({first}), r -> r.record)"
+    return f"case when size({first}) > 0 then {records} end"
 
 
 def _top(sheet: Sheet, aggregate: Aggregate, rows: Condition, by: Measure) -> str:

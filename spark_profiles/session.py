@@ -60,8 +60,8 @@ _ONE_MACHINE = {
 }
 
 
-def current_session(name: str) -> SparkSession:
-    """The session of the platform, or a new one on this machine.
+def current_session(name: str, settings: Mapping[str, str] | None = None) -> SparkSession:
+    """The session of the platform, or a new one on this machine, with more `settings`.
 
     A session that is active, a cluster's driver and spark-submit bring their own; nothing about
     them is changed.
@@ -73,7 +73,7 @@ def current_session(name: str) -> SparkSession:
     is_platform = "DATABRICKS_RUNTIME_VERSION" in os.environ or "PYSPARK_GATEWAY_PORT" in os.environ
     if is_platform or is_active():
         return session_class.builder.appName(name).getOrCreate()
-    return local_session(name)
+    return local_session(name, settings=settings)
 
 
 def is_active() -> bool:
@@ -123,7 +123,9 @@ def local_session(
     for key, value in conf.items():
         builder = builder.config(key, value)
     log = cache / "session.log"
-    with _environment(JAVA_HOME=str(java), PYSPARK_PYTHON=sys.executable), _stderr_into(log):
+    # What a session opens, such as its monitoring page, is for this machine only.
+    variables = {"JAVA_HOME": str(java), "PYSPARK_PYTHON": sys.executable}
+    with _environment(**variables, SPARK_LOCAL_IP="127.0.0.1"), _stderr_into(log):
         try:
             return builder.getOrCreate()
         except Exception as error:

@@ -70,9 +70,10 @@ class Sheet:
     operands: dict[str, str] = field(default_factory=dict)
     """SQL of a row -> the column that holds it; what is asked for twice is there once."""
     totals: dict[str, str] = field(default_factory=dict)
-    ranks: tuple[dict[str, str], dict[str, str]] = field(default_factory=lambda: ({}, {}))
-    """SQL over operands -> the column that holds it; the second ones may look at the first."""
-    remembered: set[str] = field(default_factory=set)
+    further: tuple[dict[str, str], ...] = field(default_factory=lambda: ({}, {}, {}))
+    """SQL over operands -> the column that holds it: ranks, ranks of rows that have a rank, and
+    what is remembered of a row. Each may look at those before it."""
+    looked_at: set[str] = field(default_factory=set)
     earliest: set[datetime | None] = field(default_factory=set)
 
     def flag(self, condition: str) -> str:
@@ -161,9 +162,14 @@ class Sheet:
         counted = f"count(case when {condition} then 1 end)" if condition else "count(1)"
         window = f"partition by {same} order by {', '.join(order)}"
         rows = "rows between unbounded preceding and current row"
-        level = 0 if by else 1
-        name = f"n{level}_{len(self.ranks[level])}"
-        return self.ranks[level].setdefault(f"{counted} over ({window} {rows})", name)
+        return self._further(0 if by else 1, f"{counted} over ({window} {rows})")
+
+    def remembered(self, row: str) -> str:
+        """The total with these rows of a user, as an array without nulls, in no order.
+
+        Each is made in a column of its own: what a collecting aggregate is over, Spark interprets.
+        """
+        return self.total(f"collect_list({self._further(2, row)})")
 
     def total(self, aggregate: str) -> str:
         """The column with this aggregate over the operands of a user."""
@@ -173,34 +179,44 @@ class Sheet:
 
     def history(self, condition: Condition, *names: str) -> str:
         """The rows of a user that count, as an array of structs with these operands at least."""
-        self.remembered |= {*condition.flags, *names, "sp_at"}
+        self.looked_at |= {*condition.flags, *names, "sp_at"}
         self.earliest.add(condition.bounds.start)
         asked = condition.sql("r.")
         return f"filter({HISTORY}, r -> {asked})" if asked else HISTORY
 
+    @property
+    def is_ranked(self) -> bool:
+        """Whether any value asks for the place of a row."""
+        return bool(self.further[0] or self.further[1])
+
     def columns(self) -> list[str]:
         """sp_key, sp_at and all operands, as SQL."""
-        return [
-            "sp_key",
-            "sp_at",
-            *(f"{value} as {name}" for value, name in self.operands.items()),
-        ]
+        return ["sp_key", "sp_at", *_named(self.operands)]
 
-    def aggregates(self) -> list[Column]:
-        """All totals, and the history where one was asked for."""
-        found = [F.expr(text).alias(name) for text, name in self.totals.items()]
-        if self.remembered:
-            members = ", ".join(f"'{name}', {name}" for name in sorted(self.remembered))
+    def aggregates(self) -> tuple[list[list[str]], list[Column]]:
+        """Further columns, step by step, and over them all totals."""
+        totals = dict(self.totals)
+        if self.looked_at:
+            members = ", ".join(f"'{name}', {name}" for name in sorted(self.looked_at))
             row = f"named_struct({members})"
             known = [start for start in self.earliest if start is not None]
             if len(known) == len(self.earliest):
                 row = f"case when sp_at >= {columns.instant_sql(min(known))} then {row} end"
-            found.append(F.expr(f"collect_list({row})").alias(HISTORY))
+            totals[f"collect_list({self._further(2, row)})"] = HISTORY
         # Spark wants at least one aggregate.
-        return found or [F.count("*").alias("sp_rows")]
+        found = [F.expr(text).alias(name) for text, name in totals.items()]
+        steps = [_named(step) for step in self.further if step]
+        return steps, found or [F.count("*").alias("sp_rows")]
+
+    def _further(self, step: int, value: str) -> str:
+        return self.further[step].setdefault(value, f"y{step}_{len(self.further[step])}")
 
     def _operand(self, value: str) -> str:
         return self.operands.setdefault(value, f"x{len(self.operands)}")
+
+
+def _named(columns: Mapping[str, str]) -> list[str]:
+    return [f"{value} as {name}" for value, name in columns.items()]
 
 
 def is_number(data_type: DataType) -> bool:

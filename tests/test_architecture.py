@@ -19,6 +19,7 @@ ALLOWED = {
     "errors": set(),
     "progress": set(),
     "meanwhile": {"progress"},
+    "profiling": {"progress"},
     "windows": set(),
     "schemas": {"records", "states"},
     "states": {"errors"},

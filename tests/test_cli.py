@@ -191,7 +191,10 @@ def test_an_api_that_refuses_or_does_not_answer_is_8_or_7_and_can_be_continued(
     monkeypatch.setenv("RIGHT", "api:right")
     monkeypatch.setattr(options, "RETRY", options.RetryPolicy(attempts=2, first_wait_s=0.01))
     places = ("--output", tmp_path / "import", "--audit", tmp_path / "audit")
-    assert run(capsys, "build", definition, "--as-of", shop.AS_OF, *places)[0] == 0
+    profile = ("--profile", tmp_path / "profile.json")
+    assert run(capsys, "build", definition, "--as-of", shop.AS_OF, *places, *profile)[0] == 0
+    told = json.loads((tmp_path / "profile.json").read_text())
+    assert [step["step"] for step in told["steps"]] == ["start", "plan", "record", "write"]
     with server.running(tmp_path / "d.sqlite", token="api:right") as emulator:
         upload = ("upload", "shop", "--audit", tmp_path / "audit", "--datamart", "1500", "--api")
         code, _, err = run(capsys, *upload, emulator.url, "--token", "env:WRONG")

@@ -14,8 +14,11 @@ from spark_profiles.errors import DefinitionError, Problem
 from spark_profiles.guard import Acceptance, Limits
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pyspark.sql import SparkSession
 
+    from spark_profiles.profiling import Profile
     from spark_profiles.run import Job
 
 DefinitionFile = Annotated[
@@ -128,6 +131,15 @@ Engine = Annotated[
         envvar="SPARK_PROFILES_ENGINE",
     ),
 ]
+ProfileFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--profile",
+        help="File for what each step cost: seconds, and of Spark rows, bytes, spills and shuffle;"
+        " JSON.",
+        show_default=False,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
 
 API = "https://api.mediarithmics.com"
@@ -154,21 +166,29 @@ def require_audit(audit: str) -> None:
         raise DefinitionError(message, problem)
 
 
-def spark(engine: str) -> SparkSession:
-    """The session of the platform, or a new one on this machine."""
+def spark(engine: str, settings: Mapping[str, str] | None = None) -> SparkSession:
+    """The session of the platform, or a new one on this machine, with more `settings`."""
     from spark_profiles import session  # noqa: PLC0415
 
     if engine == "sail":
         return session.embedded_session()
-    return session.current_session("spark-profiles")
+    return session.current_session("spark-profiles", settings)
 
 
-def job(output: str, audit: str, listener: Any, engine: str, **choices: Any) -> Job:
+def job(
+    output: str,
+    audit: str,
+    listener: Any,
+    engine: str,
+    profile: Profile | None = None,
+    **choices: Any,
+) -> Job:
     """What every step of a run needs, with locations made absolute."""
     from spark_profiles import run as runs  # noqa: PLC0415
 
+    session = profile.watch(spark(engine, profile.settings)) if profile else spark(engine)
     return runs.Job(
-        spark=spark(engine),
+        spark=session,
         output=absolute(output),
         audit=absolute(audit),
         listener=listener,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from spark_profiles import meanwhile, show
+from spark_profiles import meanwhile, profiling, show
 from spark_profiles.cli import options
 from spark_profiles.cli.app import app
 from spark_profiles.errors import DefinitionError, Problem
@@ -32,6 +32,7 @@ def build(
     remove: options.Remove = None,
     schema: options.SchemaFile = None,
     engine: options.Engine = "spark",
+    profile: options.ProfileFile = None,
     *,
     resend_all: options.ResendAll = False,
     gzip: Annotated[
@@ -48,8 +49,12 @@ def build(
     wish = options.wish(as_of, data, definition, accept, why, by, resend, remove)
     choices |= {"max_lines": max_lines, "compression": "gzip" if gzip else "none"}
     choices["schema"] = options.schema(schema)
-    with meanwhile.Progress(quiet=as_json) as listener:
-        done = runs.build(options.job(output, audit, listener, engine, **choices), loaded, **wish)
+    with (
+        meanwhile.Progress(quiet=as_json) as listener,
+        profiling.Profile(profile, listener) as steps,
+    ):
+        job = options.job(output, audit, steps.listen, engine, steps, **choices)
+        done = runs.build(job, loaded, **wish)
     show.run(done, as_json=as_json)
 
 
@@ -76,6 +81,7 @@ def run(
     api: options.Api = options.API,
     token: options.TokenAt = options.TOKEN_AT,
     engine: options.Engine = "spark",
+    profile: options.ProfileFile = None,
     *,
     resend_all: options.ResendAll = False,
     as_json: options.AsJson = False,
@@ -90,9 +96,10 @@ def run(
     wish = options.wish(as_of, data, definition, accept, why, by, resend, remove)
     with (
         meanwhile.Progress(quiet=as_json) as listener,
+        profiling.Profile(profile, listener) as steps,
         options.datamart_client(api, datamart, token) as client,
     ):
-        job = options.job(output, audit, listener, engine, **choices)
+        job = options.job(output, audit, steps.listen, engine, steps, **choices)
         done = runs.run(job, loaded, client, **wish)
     show.run(done, as_json=as_json)
 

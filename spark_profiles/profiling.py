@@ -1,0 +1,192 @@
+"""EDGE. Where the time of a command went: what each step cost, as JSON.
+
+Seconds are taken here. Rows, bytes, spills and shuffle are those of the engine: Spark tells them by
+its monitoring API, which a session that we build opens on this machine, and that of a platform may
+have open. Of an engine that does not tell, they are null. What a command does costs nothing more:
+the engine is asked at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import urllib.request
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from pyspark.sql import SparkSession
+
+    from spark_profiles.progress import Event, Listener
+
+SETTINGS = {"spark.ui.enabled": "true", "spark.ui.port": "0"}
+"""What a session of ours needs to tell its figures."""
+_START = "start"
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the engine did in a step."""
+
+    stages: int
+    tasks: int
+    task_seconds: float
+    """Of all tasks together; of which, below, on a processor and in garbage collection."""
+    cpu_seconds: float
+    gc_seconds: float
+    rows_read: int
+    bytes_read: int
+    rows_written: int
+    bytes_written: int
+    shuffle_bytes: int
+    spilled_bytes: int
+    """Written to disk since memory did not suffice."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a command; times are seconds since 1970."""
+
+    step: str
+    began: float
+    ended: float
+    figures: Figures | None = None
+
+
+class Profile:
+    """A context manager that notes the steps of a command, and writes them at its end.
+
+    Args:
+        target: the file to write; None: nothing is noted.
+        onward: the listener that is told all events as well.
+        clock: seconds since 1970.
+    """
+
+    def __init__(
+        self, target: Path | None, onward: Listener, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._target, self._onward, self._clock = target, onward, clock
+        self._steps: list[Step] = []
+        self._step, self._since = _START, clock()
+        self._spark: SparkSession | None = None
+
+    def __enter__(self) -> Profile:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._target is None:
+            return
+        self._finish()
+        told = {
+            "seconds": round(self._steps[-1].ended - self._steps[0].began, 3),
+            "failed": error is not None,
+            "driver_peak_bytes": _peak_memory(),
+            "steps": [_told(step) for step in measured(self._steps, _stages(self._spark))],
+        }
+        self._target.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What a session has to be built with."""
+        return SETTINGS if self._target else {}
+
+    def watch(self, spark: SparkSession) -> SparkSession:
+        """Ask this session at the end."""
+        self._spark = spark
+        return spark
+
+    def listen(self, event: Event) -> None:
+        """Note where a step begins, and pass the event on."""
+        if event.step != self._step:
+            self._finish()
+            self._step = event.step
+        self._onward(event)
+
+    def _finish(self) -> None:
+        now = self._clock()
+        self._steps.append(Step(self._step, self._since, now))
+        self._since = now
+
+
+def measured(steps: Sequence[Step], stages: Sequence[dict[str, Any]] | None) -> list[Step]:
+    """The steps with the figures of the stages that began in them; one row is a step.
+
+    Args:
+        steps: in the order of time.
+        stages: as the monitoring API tells them; None: the engine does not tell.
+    """
+    if stages is None:
+        return list(steps)
+    found = []
+    for step in steps:
+        mine = [s for s in stages if step.began <= _instant(s["submissionTime"]) < step.ended]
+        found.append(Step(step.step, step.began, step.ended, _figures(mine)))
+    return found
+
+
+def _figures(stages: Sequence[dict[str, Any]]) -> Figures:
+    def total(name: str) -> int:
+        return sum(stage.get(name, 0) for stage in stages)
+
+    return Figures(
+        stages=len(stages),
+        tasks=total("numTasks"),
+        task_seconds=total("executorRunTime") / 1e3,
+        cpu_seconds=round(total("executorCpuTime") / 1e9, 3),
+        gc_seconds=total("jvmGcTime") / 1e3,
+        rows_read=total("inputRecords"),
+        bytes_read=total("inputBytes"),
+        rows_written=total("outputRecords"),
+        bytes_written=total("outputBytes"),
+        shuffle_bytes=total("shuffleWriteBytes"),
+        spilled_bytes=total("diskBytesSpilled"),
+    )
+
+
+def _told(step: Step) -> dict[str, Any]:
+    seconds = round(step.ended - step.began, 3)
+    return {"step": step.step, "seconds": seconds, "engine": step.figures and asdict(step.figures)}
+
+
+def _stages(spark: SparkSession | None) -> list[dict[str, Any]] | None:
+    """The stages that ran, as the monitoring API of Spark tells them; None: it is not open."""
+    if spark is None or ".connect." in type(spark).__module__:
+        return None
+    context = cast("Any", spark.sparkContext)
+    address = context.uiWebUrl
+    if not address:
+        return None
+    place = f"{address}/api/v1/applications/{context.applicationId}/stages"
+    try:
+        with urllib.request.urlopen(place, timeout=60) as answer:  # noqa: S310  of Spark itself
+            stages = json.load(answer)
+    except (OSError, ValueError):
+        return None
+    return [stage for stage in stages if "submissionTime" in stage]
+
+
+def _instant(text: str) -> float:
+    """Seconds since 1970 of a time such as 2026-11-27T00:12:33.123GMT."""
+    return datetime.strptime(text.replace("GMT", "+0000"), "%Y-%m-%dT%H:%M:%S.%f%z").timestamp()
+
+
+def _peak_memory() -> int | None:
+    """Most bytes that this process held by now; None where the system does not tell."""
+    if os.name != "posix":
+        return None
+    import resource  # noqa: PLC0415  not on Windows
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024

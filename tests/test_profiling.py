@@ -1,0 +1,107 @@
+"""What the steps of a command cost: the engine's own figures, each in the step it belongs to."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from spark_profiles import profiling
+from spark_profiles.progress import Event
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def stage(at: str, **figures: Any) -> dict[str, Any]:
+    return {"submissionTime": f"2026-11-27T{at}GMT", "numTasks": 2, **figures}
+
+
+NOON = 1795780800.0  # date -u -d 2026-11-27T12:00 +%s
+
+
+def test_a_stage_counts_in_the_step_in_which_it_began() -> None:
+    steps = [profiling.Step("plan", NOON, NOON + 1), profiling.Step("record", NOON + 1, NOON + 9)]
+    stages = [
+        stage("12:00:01.000", inputRecords=7, executorCpuTime=2_500_000_000, jvmGcTime=250),
+        stage("12:00:08.999", inputRecords=1, diskBytesSpilled=10, memoryBytesSpilled=99),
+        stage("11:59:59.999", inputRecords=1000),
+        stage("12:00:09.000", inputRecords=1000),
+    ]
+    plan, record = profiling.measured(steps, stages)
+    assert plan.figures
+    assert record.figures
+    assert (plan.figures.stages, plan.figures.rows_read) == (0, 0)
+    found = record.figures
+    assert (found.stages, found.tasks, found.rows_read) == (2, 4, 8)
+    assert (found.cpu_seconds, found.gc_seconds, found.spilled_bytes) == (2.5, 0.25, 10)
+
+
+def test_steps_are_written_also_of_what_failed_and_of_an_engine_that_tells_nothing(
+    tmp_path: Path,
+) -> None:
+    heard: list[Event] = []
+    clock = iter([100.0, 102.5, 103.0, 110.0])
+    target = tmp_path / "profile.json"
+
+    def fail() -> None:
+        with profiling.Profile(target, heard.append, clock=lambda: next(clock)) as profile:
+            profile.listen(Event("plan", "first"))
+            profile.listen(Event("plan", "still"))
+            profile.listen(Event("write"))
+            raise OSError
+
+    with pytest.raises(OSError):  # noqa: PT011  raised above
+        fail()
+    told = json.loads(target.read_text())
+    assert [event.message for event in heard] == ["first", "still", ""]
+    assert told.pop("driver_peak_bytes") > 1_000_000
+    assert told == {
+        "seconds": 10.0,
+        "failed": True,
+        "steps": [
+            {"step": "start", "seconds": 2.5, "engine": None},
+            {"step": "plan", "seconds": 0.5, "engine": None},
+            {"step": "write", "seconds": 7.0, "engine": None},
+        ],
+    }
+
+
+def test_without_a_file_nothing_is_noted() -> None:
+    with profiling.Profile(None, lambda _: None) as profile:
+        profile.listen(Event("plan"))
+    assert profile.settings == {}
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from spark_profiles import profiling, session
+from spark_profiles.progress import Event
+
+with profiling.Profile(Path(sys.argv[1]), lambda event: None) as profile:
+    spark = profile.watch(session.local_session("test", settings=profile.settings))
+    profile.listen(Event("write"))
+    spark.range(1000).repartition(3).write.parquet(sys.argv[2])
+    profile.listen(Event("read"))
+    assert spark.read.parquet(sys.argv[2]).where("id % 2 = 0").count() == 500
+    print(spark.sparkContext.uiWebUrl)
+"""
+
+
+@pytest.mark.jvm
+def test_spark_tells_what_it_read_wrote_and_moved(tmp_path: Path) -> None:
+    target = tmp_path / "profile.json"
+    command = [sys.executable, "-c", SCRIPT, str(target), str(tmp_path / "rows")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    assert done.stdout.startswith("http://127.0.0.1:")
+    start, write, read = json.loads(target.read_text())["steps"]
+    assert (start["engine"]["stages"], write["step"], read["step"]) == (0, "write", "read")
+    assert write["engine"]["rows_written"] == read["engine"]["rows_read"] == 1000
+    written = sum(file.stat().st_size for file in (tmp_path / "rows").glob("*.parquet"))
+    assert write["engine"]["bytes_written"] == written
+    assert write["engine"]["shuffle_bytes"] > 1000
+    assert write["engine"]["spilled_bytes"] == 0
