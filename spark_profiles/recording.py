@@ -9,7 +9,16 @@ from zoneinfo import ZoneInfo
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from spark_profiles import columns, fileplan, guard, schemas, session, side_by_side, stats
+from spark_profiles import (
+    columns,
+    fileplan,
+    guard,
+    schemas,
+    session,
+    side_by_side,
+    stats,
+    watching,
+)
 from spark_profiles.errors import IntegrityError, Problem
 from spark_profiles.progress import Event
 from spark_profiles.runs import Run
@@ -47,15 +56,16 @@ def record(
         IntegrityError: rows or profiles are missing from the counts.
     """
     run = audit.put_run(_begun(spark, plan, history, output=output, now=now))
-    listener(Event("record", "computing profiles, recording lines and refused rows, counting"))
     named = plan.lines.withColumn("name", F.lit(run.name))
-    _, counts, warnings, consents = side_by_side.done(
-        spark,
-        lambda: audit.put("lines", run.run_id, named),
-        lambda: _counted(audit, plan, run.run_id),
-        lambda: _warnings(plan),
-        lambda: _consents(plan),
-    )
+    told = Event("record", "computing profiles, recording lines and refused rows, counting")
+    with watching.watched(spark, listener, told):
+        _, counts, warnings, consents = side_by_side.done(
+            spark,
+            lambda: audit.put("lines", run.run_id, named),
+            lambda: _counted(audit, plan, run.run_id),
+            lambda: _warnings(plan),
+            lambda: _consents(plan),
+        )
     profiles = sum(count.users for count in counts)
     figures, measured = side_by_side.done(
         spark,

@@ -37,6 +37,7 @@ from spark_profiles import (
     settling,
     stores,
     upload,
+    watching,
 )
 from spark_profiles.audit import Audit
 from spark_profiles.errors import (
@@ -340,7 +341,6 @@ def _guard(
 
 
 def _write(job: Job, audit: Audit, run: Run, lines: DataFrame, planned: fileplan.Plan) -> Run:
-    job.listener(Event("write", "writing the import files"))
     if sum(file.lines for file in planned.files) != run.lines:
         found = f"{sum(file.lines for file in planned.files):,} lines for files"
         message = "Files and recorded lines disagree; no file was written"
@@ -354,7 +354,8 @@ def _write(job: Job, audit: Audit, run: Run, lines: DataFrame, planned: fileplan
         sources=tuple(ManifestSource(name=n, location=p, version=v) for n, p, v in run.sources),
         max_bytes=job.max_bytes,
     )
-    written = files.write(job.spark, lines, planned, job.folder(run), about)
+    with watching.watched(job.spark, job.listener, Event("write", "writing the import files")):
+        written = files.write(job.spark, lines, planned, job.folder(run), about)
     total = sum(file.bytes for file in written)
     records = [
         {**vars(file), "file": file.path, "status": FileStatus.WRITTEN.value, "attempts": 0}

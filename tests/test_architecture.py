@@ -47,6 +47,7 @@ ALLOWED = {
     "keys": set(),
     "frames": set(),
     "side_by_side": set(),
+    "watching": {"progress"},
     "columns": {"sql"},
     "stores": {"errors"},
     "guard": {"errors"},
