@@ -32,7 +32,7 @@ _OLD, _NEW, _PATCH = "sp_old", "sp_new", "sp_patch"
 
 
 def planned(
-    changed: DataFrame, shape: T.StructType, delivery: Delivery, *, marks_decimals: bool
+    changed: DataFrame, shape: T.StructType, delivery: Delivery, *, spells_json: bool
 ) -> DataFrame:
     """The rows with `patch` (JSON text) and `patch_strategy`; null where nothing is proven.
 
@@ -40,13 +40,11 @@ def planned(
         changed: the rows of `changes.between`, with `base`.
         shape: the type of the profile.
         delivery: what may be relied on.
-        marks_decimals: write decimals that the engine cannot write, see `columns.marked`.
+        spells_json: whether the profiles were written by `columns.json`.
     """
 
     def written(value: str) -> Column:
-        if not marks_decimals:
-            return F.to_json(value)
-        return columns.unmarked(F.to_json(F.expr(columns.marked(value, shape))))
+        return F.expr(columns.json(value, shape)) if spells_json else F.to_json(value)
 
     assumed = frozenset(delivery.assume)
     payload = F.when(F.col("base").isNotNull(), F.col("payload"))

@@ -187,7 +187,7 @@ class _Stages:
         spine = users.spine(definition, own_rows, types)
         aggregated = _aggregated(judged, definition, types, self.as_of)
         with _located(definition):
-            assembled = profiles.assemble(definition, spine, aggregated, marks_decimals=is_sail)
+            assembled = profiles.assemble(definition, spine, aggregated, spells_json=is_sail)
             consented = profiles.consented(definition, spine, aggregated)
         everyone = commands.payloads(assembled)
         changed = changes.between(
@@ -246,7 +246,7 @@ def _lines(
     if delivery.strategy != MINIMAL:
         return commands.lines(changed, delivery)
     shape = profiles.shape(assembled)
-    patched = patches.planned(changed, shape, delivery, marks_decimals=is_sail)
+    patched = patches.planned(changed, shape, delivery, spells_json=is_sail)
     return commands.lines(patched, delivery, is_patched=True)
 
 

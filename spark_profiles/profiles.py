@@ -27,7 +27,7 @@ def assemble(
     users: DataFrame,
     aggregated: Sequence[DataFrame],
     *,
-    marks_decimals: bool = False,
+    spells_json: bool = False,
 ) -> DataFrame:
     """One row is a user: sp_key, sp_refusal, identifier, user_profile (structs) and payload.
 
@@ -36,7 +36,7 @@ def assemble(
         users: one row per sp_key: sp_refusal, identifier, sp_account, a column for each own value.
         aggregated: for each source, sp_key and a column for each of its `aggregated_values`;
             at most one row per sp_key.
-        marks_decimals: make the JSON text with decimals that the engine cannot write.
+        spells_json: make the JSON text here instead of by the engine, see `columns.json`.
 
     A property without value, and a section without any, is null, hence left out of payload, the
     JSON text; where the definition writes nulls, it has them.
@@ -56,13 +56,11 @@ def assemble(
     flat = rows.selectExpr(*written)
     names, shape = ["sp_key", "sp_refusal", "identifier"], _shape(definition)
     profile = shapes.struct(shape).alias("user_profile")
-    if marks_decimals:
+    if spells_json:
         gates = dict.fromkeys(consents.gates(definition).values(), T.BooleanType())
         typed = _typed({**types, **gates}, rows.sparkSession)
-        marks = _marks(typed.selectExpr(*written).schema)
-        flat = flat.selectExpr("*", *[f"{mark} as {name}_marked" for name, mark in marks.items()])
-        shape = shapes.renamed(shape, {name: f"{name}_marked" for name in marks})
-        payload = columns.unmarked(shapes.json(shape))
+        of_values = {f.name: f.dataType for f in typed.selectExpr(*written).schema.fields}
+        payload = F.expr(shapes.spelt(shape, of_values))
     elif shapes.writes_nulls(shape):
         payload = shapes.text(shape)
     else:
@@ -223,15 +221,6 @@ def _written(definition: Definition, types: Mapping[str, DataType]) -> list[str]
             gate = gate_of.get(name)
             found.append(f"{f'case when {gate} then {value} end' if gate else value} as {name}")
     return found
-
-
-def _marks(schema: T.StructType) -> dict[str, str]:
-    """Column -> SQL that marks its decimals, for each that has any."""
-    return {
-        field.name: columns.marked(field.name, field.dataType)
-        for field in schema.fields
-        if columns.has_decimals(field.dataType)
-    }
 
 
 def _below(path: tuple[str, ...], columns_of: Mapping[tuple[str, ...], str]) -> list[str]:

@@ -59,6 +59,10 @@ _ONE_MACHINE = {
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
 }
 
+# Rows are laid out in so many parts, which are joined again until they have 64 MB: a sort of many
+# rows then stays in memory, and few rows still take few tasks.
+_ANY_SIZE = {"spark.sql.adaptive.coalescePartitions.initialPartitionNum": "64"}
+
 
 def current_session(name: str, settings: Mapping[str, str] | None = None) -> SparkSession:
     """The session of the platform, or a new one on this machine, with more `settings`.
@@ -73,7 +77,7 @@ def current_session(name: str, settings: Mapping[str, str] | None = None) -> Spa
     is_platform = "DATABRICKS_RUNTIME_VERSION" in os.environ or "PYSPARK_GATEWAY_PORT" in os.environ
     if is_platform or is_active():
         return session_class.builder.appName(name).getOrCreate()
-    return local_session(name, settings=settings)
+    return local_session(name, settings={**_ANY_SIZE, **(settings or {})})
 
 
 def is_active() -> bool:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from json import dumps
 from typing import TYPE_CHECKING, TypeAlias
 
 from pyspark.sql import functions as F
 
-from spark_profiles import sql
+from spark_profiles import columns, sql
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pyspark.sql import Column
+    from pyspark.sql.types import DataType
 
 
 @dataclass(frozen=True)
@@ -75,20 +76,24 @@ def writes_nulls(shape: Object) -> bool:
     )
 
 
-def renamed(shape: Object, names: Mapping[str, str]) -> Object:
-    """The shape over other columns."""
-    members: dict[str, Node] = {
-        name: replace(node, value=names.get(node.value, node.value))
-        if isinstance(node, Leaf)
-        else renamed(node, names)
-        for name, node in shape.members.items()
-    }
-    return replace(shape, members=members)
+def spelt(shape: Object, types: Mapping[str, DataType]) -> str:
+    """SQL of the object as JSON, value by value; null where it is left out.
 
-
-def json(shape: Object) -> Column:
-    """The object as JSON, in the way that is cheapest for it."""
-    return text(shape) if writes_nulls(shape) else F.to_json(struct(shape))
+    Args:
+        shape: the object.
+        types: column -> its type.
+    """
+    members: dict[str, str] = {}
+    for name, node in shape.members.items():
+        if isinstance(node, Object):
+            members[name] = spelt(node, types)
+            continue
+        member = columns.json(sql.quoted(node.value), types[node.value])
+        if node.writes_null:
+            member = f"coalesce({member}, 'null')"
+        members[name] = f"case when {node.gate} then {member} end" if node.gate else member
+    whole = columns.json_object(members)
+    return whole if shape.keeps_empty else f"nullif({whole}, '{{}}')"
 
 
 def text(shape: Object) -> Column:

@@ -85,7 +85,7 @@ ALLOWED = {
         "source",
     },
     "population": {"errors"},
-    "shapes": {"sql"},
+    "shapes": {"columns", "sql"},
     "consents": {"definition", "errors", "values"},
     "profiles": {
         "columns",
@@ -99,7 +99,7 @@ ALLOWED = {
         "operations",
         "errors",
     },
-    "changes": {"columns", "schemas"},
+    "changes": {"columns", "keys", "schemas"},
     "delivery": set(),
     "places": set(),
     "commands": {"delivery", "places", "schemas"},

@@ -224,7 +224,7 @@ def lines_of(spark: SparkSession, pairs: dict[str, Any], delivery: Delivery) -> 
     frames = [spark.createDataFrame(rows, schemas.DELIVERED) for rows in texts]
     wanted = frames[1].drop("name", "run_id")
     found = changes.between(frames[0], wanted, as_of=shop.at("2026-03-31"), with_base=True)
-    planned = patches.planned(found, shape(), delivery, marks_decimals=session.is_sail(spark))
+    planned = patches.planned(found, shape(), delivery, spells_json=session.is_sail(spark))
     lines = commands.lines(planned, delivery, is_patched=True)
     return [tuple(r) for r in lines.select("profile_key", commands.text(), "saved").collect()]
 
@@ -310,7 +310,7 @@ def test_only_what_the_platform_holds_for_certain_is_patched(spark: SparkSession
         known=Known(resend=resend, inexact=("merging",)),
     )  # fmt: skip
     delivery = Delivery(strategy="minimal", assume=ALL)
-    planned = patches.planned(found, shape(), delivery, marks_decimals=session.is_sail(spark))
+    planned = patches.planned(found, shape(), delivery, spells_json=session.is_sail(spark))
     lines = commands.lines(planned, delivery, is_patched=True).collect()
     assert {row["profile_key"] for row in lines if row["patch"]} == {"certain"}
     assert {row["strategy"] for row in lines if not row["patch"]} == {"FORCE_REPLACE"}
