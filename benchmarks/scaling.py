@@ -19,7 +19,7 @@ from benchmarks import bench, data, processes, report
 # Beside the orders as they are. New keys of orders, so that none is a duplicate.
 _MORE = """
     SELECT * FROM '{orders}' UNION ALL BY NAME
-    SELECT * REPLACE (o_orderkey + 1000000000 * (1 + copy) AS o_orderkey, {key} AS o_custkey)
+    SELECT * EXCLUDE (copy) REPLACE (o_orderkey + 1000000000 * (1 + copy) AS o_orderkey, {key} AS o_custkey)
     FROM '{orders}', range({copies}) AS copies(copy) LIMIT {rows}
 """
 SKEWS = {

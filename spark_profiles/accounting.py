@@ -137,7 +137,7 @@ def _tallies(judged: Judged, number: int) -> DataFrame:
         rows = rows.repartition("sp_key").groupBy(*map(F.expr, same)).agg(*sums)
         tally = ("sp_rows", "sp_newest")
     return rows.selectExpr(
-        "case when sp_fate = 0 then sp_key end as sp_key",
+        f"case when sp_fate = {_FATES.index(ACCEPTED)} then sp_key end as sp_key",
         "sp_fate",
         f"{number} as sp_source",
         *tally,

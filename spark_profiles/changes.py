@@ -101,6 +101,10 @@ def between(
         F.col("payload_hash").alias("delivered_hash"),
         *([_is_exact(known).alias("is_exact")] if with_base else []),
     )
+    if known.kept is None:
+        before = before.withColumn("since", F.lit(None).cast("timestamp"))
+    else:  # who is kept is among those delivered
+        before = before.join(known.kept, on="profile_key", how="left")
     both = _together(wanted, before, with_unusable=with_unusable, whole_keys=whole_keys)
     both = _marked(both, known)
     is_missed = F.col("payload_hash").isNull() & ~(F.col("is_unusable") & ~F.col("is_removed"))
@@ -177,7 +181,7 @@ def _is_exact(known: Known) -> Column:
 
 
 def _marked(both: DataFrame, known: Known) -> DataFrame:
-    """The profiles with `times` rejected, missed `since`, and whether they were asked for."""
+    """The profiles with `times` rejected, and whether they were asked for."""
     if known.rejected is None:
         both = both.withColumn("times", F.lit(0))
     else:
@@ -188,10 +192,6 @@ def _marked(both: DataFrame, known: Known) -> DataFrame:
             .join(F.broadcast(rejected), on=["profile_key", "sp_hash"], how="left")
             .withColumn("times", F.coalesce("times", F.lit(0)))
         )
-    if known.kept is None:
-        both = both.withColumn("since", F.lit(None).cast("timestamp"))
-    else:
-        both = both.join(F.broadcast(known.kept), on="profile_key", how="left")
     return _flagged(_flagged(both, known.resend, "is_asked"), known.remove, "is_removed")
 
 

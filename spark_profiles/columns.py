@@ -12,7 +12,7 @@ from pyspark.sql import types as T
 from spark_profiles import sql
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from pyspark.sql import Column
 
@@ -139,17 +139,12 @@ def written(value: str, data_type: T.DataType, scale: int | None) -> str:
         return f"unix_millis({value})"
     if isinstance(data_type, (T.DateType, T.TimestampNTZType)):
         return f"cast({value} as string)"
-    return _inside(value, data_type, lambda inner, to: written(inner, to, scale))
-
-
-def _inside(value: str, data_type: T.DataType, change: Callable[[str, T.DataType], str]) -> str:
-    """An array or struct with each value in it changed; anything else as it is."""
     if isinstance(data_type, T.ArrayType):
         item = f"item{value.count('item')}"  # lambdas within lambdas need names of their own
-        return f"transform({value}, {item} -> {change(item, data_type.elementType)})"
+        return f"transform({value}, {item} -> {written(item, data_type.elementType, scale)})"
     if isinstance(data_type, T.StructType):
         members = [
-            f"{change(f'{value}.{sql.quoted(field.name)}', field.dataType)}"
+            f"{written(f'{value}.{sql.quoted(field.name)}', field.dataType, scale)}"
             f" as {sql.quoted(field.name)}"
             for field in data_type.fields
         ]

@@ -36,6 +36,9 @@ class Fit:
     """What is known of the expressions of a definition over its tables."""
 
     types: Types
+    """Of all that is asked of the rows, which have the types that their source declares."""
+    raw_types: Types
+    """Of key and time, which are read before that."""
     problems: tuple[Problem, ...]
     """What does not fit; where it is, is the dotted place."""
 
@@ -51,10 +54,11 @@ def check(
         skip: places of expressions that are wrong already.
     """
     found: dict[str, dict[str, DataType]] = {}
+    read: dict[str, dict[str, DataType]] = {}
     problems: list[Problem] = []
     for name, rows in raw.items():
         source = definition.sources[name]
-        raw_types, wrong = _raw(name, source, rows, skip)
+        read[name], wrong = _raw(name, source, rows, skip)
         problems += wrong
         casts = _casts(source, rows)
         typed = rows.withColumns(casts) if casts else rows
@@ -65,9 +69,9 @@ def check(
         problems += [*unfit, *_no_conditions(asked, types)]
         for path, aggregate in _aggregates(definition, name):
             problems += operands.mistyped(aggregate, path, types)
-        found[name] = {**raw_types, **{asked[place]: to for place, to in types.items()}}
+        found[name] = {asked[place]: to for place, to in types.items()}
     problems += _survivors(definition, found)
-    return Fit(found, tuple(dict.fromkeys(problems)))
+    return Fit(found, read, tuple(dict.fromkeys(problems)))
 
 
 def _raw(

@@ -1,4 +1,4 @@
-"""Operations that look at rows again: an `Aggregate` -> SQL over the history of a user."""
+"""Operations that look at rows again: an `Aggregate` -> SQL over rows that are remembered."""
 
 from __future__ import annotations
 
@@ -103,8 +103,8 @@ def _latest(sheet: Sheet, aggregate: Aggregate, rows: Condition) -> str:
     order += [f"{name} desc nulls last" for name in rest]
     is_meant = [rows.sql()] if rows.sql() else []
     if aggregate.one_per:
-        first = sheet.rank(rows.sql(), order, sheet.raw(aggregate.one_per))
-        is_meant.append(f"{first} = 1")
+        in_group = sheet.rank(rows.sql(), order, sheet.raw(aggregate.one_per))
+        is_meant.append(f"{in_group} = 1")
     rank = sheet.rank(" and ".join(is_meant), order)
     is_kept = " and ".join([*is_meant, f"{rank} <= {aggregate.latest}"])
     record = ", ".join(f"{sql.literal(name)}, {text}" for name, text in fields.items())

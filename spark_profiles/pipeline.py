@@ -174,15 +174,18 @@ class _Stages:
     known: changes.Known = changes.Known()  # noqa: RUF009  frozen
     policy: changes.Policy = changes.Policy()  # noqa: RUF009  frozen
 
-    def plan(self, definition: Definition, types: fit.Types) -> Plan:
-        """The plan; `types` are those of the expressions.
+    def plan(self, definition: Definition, checked: fit.Fit) -> Plan:
+        """The plan; `checked` has the types of the expressions.
 
         Raises:
             DefinitionError: what is computed of the tables does not fit what is made of it.
         """
-        is_sail = session.is_sail(self.spark)
-        whole_keys = keys.are_whole(types[n][s.key] for n, s in definition.sources.items())
-        judged = _judged(self.raw, definition, types, self.as_of, whole_keys=whole_keys)
+        is_sail, types = session.is_sail(self.spark), checked.types
+        raw_types = checked.raw_types
+        key_types = [raw_types[n][s.key] for n, s in definition.sources.items()]
+        # Sail calls an unsigned number of 64 bits, which may be larger, the same.
+        whole_keys = not is_sail and keys.are_whole(key_types)
+        judged = _judged(self.raw, definition, raw_types, self.as_of, whole_keys=whole_keys)
         own_rows = {name: _own(judged[name], definition) for name in users.sources(definition)}
         spine = users.spine(definition, own_rows, types)
         aggregated = _aggregated(judged, definition, types, self.as_of)
@@ -228,7 +231,7 @@ def _whole(draft: Draft, stages: _Stages, *missing: Problem) -> Plan:
     planned = None
     while rest and not planned:
         try:
-            planned = stages.plan(rest, checked.types)
+            planned = stages.plan(rest, checked)
         except DefinitionError as error:
             problems += error.problems
             left = salvage.without(rest, error.problems)
@@ -264,7 +267,7 @@ def _own(judged: conform.Judged, definition: Definition) -> DataFrame:
 def _judged(
     raw: Mapping[str, RawTable],
     definition: Definition,
-    types: fit.Types,
+    raw_types: fit.Types,
     as_of: datetime,
     *,
     whole_keys: bool,
@@ -273,7 +276,7 @@ def _judged(
         name: conform.judged(
             raw[name].rows,
             source,
-            types[name],
+            raw_types[name],
             name=name,
             is_spine=name in definition.spine,
             as_of=as_of,

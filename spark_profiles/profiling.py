@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
+from spark_profiles.errors import DefinitionError, Problem
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
     from spark_profiles.progress import Event, Listener
 
-SETTINGS = {"spark.ui.enabled": "true", "spark.ui.port": "0"}
+SETTINGS = {"spark.ui.enabled": "true", "spark.ui.port": "0", "spark.ui.killEnabled": "false"}
 """What a session of ours needs to tell its figures."""
 _START = "start"
 
@@ -78,6 +80,10 @@ class Profile:
         self._spark: SparkSession | None = None
 
     def __enter__(self) -> Profile:
+        if self._target and not self._target.absolute().parent.is_dir():
+            problem = Problem("--profile", str(self._target), "a file in a folder that is there")
+            message = "The profile could not be written; nothing was read"
+            raise DefinitionError(message, problem)
         return self
 
     def __exit__(
@@ -95,7 +101,10 @@ class Profile:
             "driver_peak_bytes": _peak_memory(),
             "steps": [_told(step) for step in measured(self._steps, _stages(self._spark))],
         }
-        self._target.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        try:
+            self._target.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        except OSError as problem:  # neither hides an error nor makes one of what went well
+            sys.stderr.write(f"The profile was not written: {problem}\n")
 
     @property
     def settings(self) -> dict[str, str]:
@@ -165,16 +174,25 @@ def _stages(spark: SparkSession | None) -> list[dict[str, Any]] | None:
     if spark is None or ".connect." in type(spark).__module__:
         return None
     context = cast("Any", spark.sparkContext)
-    address = context.uiWebUrl
-    if not address:
-        return None
-    place = f"{address}/api/v1/applications/{context.applicationId}/stages"
     try:
-        with urllib.request.urlopen(place, timeout=60) as answer:  # noqa: S310  of Spark itself
-            stages = json.load(answer)
-    except (OSError, ValueError):
+        if not context.uiWebUrl:
+            return None
+        place = f"{context.uiWebUrl}/api/v1/applications/{context.applicationId}/stages"
+        stages = _asked(place)
+        for _ in range(20):  # the end of a stage is told a moment after it
+            if not any(stage["status"] == "ACTIVE" for stage in stages):
+                break
+            time.sleep(0.1)
+            stages = _asked(place)
+    except Exception:  # noqa: BLE001  barred, broken or gone: the profile does without
         return None
     return [stage for stage in stages if "submissionTime" in stage]
+
+
+def _asked(place: str) -> list[dict[str, Any]]:
+    directly = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with directly.open(place, timeout=60) as answer:
+        return cast("list[dict[str, Any]]", json.load(answer))
 
 
 def _instant(text: str) -> float:

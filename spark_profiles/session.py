@@ -61,7 +61,8 @@ _ONE_MACHINE = {
 
 # Rows are laid out in so many parts, which are joined again until they have 64 MB: a sort of many
 # rows then stays in memory, and few rows still take few tasks.
-_ANY_SIZE = {"spark.sql.adaptive.coalescePartitions.initialPartitionNum": "64"}
+_PARTS = str(max(64, os.cpu_count() or 2))
+_ANY_SIZE = {"spark.sql.adaptive.coalescePartitions.initialPartitionNum": _PARTS}
 
 
 def current_session(name: str, settings: Mapping[str, str] | None = None) -> SparkSession:
@@ -129,7 +130,8 @@ def local_session(
     log = cache / "session.log"
     # What a session opens, such as its monitoring page, is for this machine only.
     variables = {"JAVA_HOME": str(java), "PYSPARK_PYTHON": sys.executable}
-    with _environment(**variables, SPARK_LOCAL_IP="127.0.0.1"), _stderr_into(log):
+    here = {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_PUBLIC_DNS": "127.0.0.1"}
+    with _environment(**variables, **here), _stderr_into(log):
         try:
             return builder.getOrCreate()
         except Exception as error:

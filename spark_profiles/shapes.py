@@ -1,4 +1,4 @@
-"""The profile as a tree of values -> one struct, or its JSON text where nulls are written."""
+"""The profile as a tree of values -> one struct, or its JSON text."""
 
 from __future__ import annotations
 

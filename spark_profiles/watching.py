@@ -47,20 +47,24 @@ def watched(
 ) -> Iterator[None]:
     """Tell the event, and while the body works again and again with the tasks that are done."""
     listener(event)
-    if ".connect." in type(spark).__module__:
+    tracker = tally = None
+    # A platform may bar the question; Connect does not know it. The work goes on untold.
+    with contextlib.suppress(Exception):
+        tracker = cast("Any", spark.sparkContext).statusTracker()
+        tally = Tally(former=frozenset(tracker.getActiveStageIds()))
+    if tally is None:
         yield
         return
-    tracker = cast("Any", spark.sparkContext).statusTracker()
-    tally = Tally(former=frozenset(tracker.getActiveStageIds()))
     over = threading.Event()
 
     def tell() -> None:
         told = (0, 0)
-        while not over.wait(every):
-            now = tally.see(_active(tracker))
-            if now != told:
-                told = now
-                listener(Event(event.step, event.message, *now, unit="tasks"))
+        with contextlib.suppress(Exception):  # of the platform, or since Spark is gone
+            while not over.wait(every):
+                now = tally.see(_active(tracker))
+                if now != told:
+                    told = now
+                    listener(Event(event.step, event.message, *now, unit="tasks"))
 
     thread = threading.Thread(target=tell, daemon=True)
     thread.start()

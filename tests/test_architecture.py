@@ -19,7 +19,7 @@ ALLOWED = {
     "errors": set(),
     "progress": set(),
     "meanwhile": {"progress"},
-    "profiling": {"progress"},
+    "profiling": {"errors", "progress"},
     "windows": set(),
     "schemas": {"records", "states"},
     "states": {"errors"},

@@ -36,14 +36,37 @@ def found(
     **known: DataFrame,
 ) -> dict[str, str]:
     """Case -> what became of it, from what was delivered and what is wanted."""
-    between = changes.between(
-        profiles(spark, {key: before for key, (before, _) in cases.items()}),
-        profiles(spark, {key: after for key, (_, after) in cases.items()}),
-        as_of=shop.at("2026-03-31"),
-        policy=policy,
-        known=Known(**known),
-    )
-    return {row["profile_key"]: row["change"] for row in between.collect()}
+    number = {key: str(place) for place, key in enumerate(cases)}
+    told = []
+    for whole_keys in (False, True):  # under its name, and under a number
+        before, after = (
+            profiles(spark, {key: pair[side] for key, pair in cases.items()}) for side in (0, 1)
+        )
+        frames = {"before": before, "after": after, **known}
+        if whole_keys:
+            frames = {name: numbered(frame, number) for name, frame in frames.items()}
+            frames["after"] = frames["after"].withColumn(
+                "sp_key", F.col("profile_key").cast("bigint")
+            )
+        between = changes.between(
+            frames.pop("before"),
+            frames.pop("after"),
+            as_of=shop.at("2026-03-31"),
+            policy=policy,
+            known=Known(**frames),
+            whole_keys=whole_keys,
+        )
+        rows = between.select("profile_key", "change").collect()
+        told.append({row["profile_key"]: row["change"] for row in rows})
+    of_names, of_numbers = told
+    assert of_numbers == {number[key]: change for key, change in of_names.items()}
+    return of_names
+
+
+def numbered(frame: DataFrame, number: dict[str, str]) -> DataFrame:
+    """The rows under the numbers of their keys."""
+    cases = " ".join(f"when '{key}' then '{to}'" for key, to in number.items())
+    return frame.withColumn("profile_key", F.expr(f"case profile_key {cases} end"))
 
 
 def but(**changed: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import shop
+from pyspark.sql import functions as F
 
 from spark_profiles import changes, commands, pipeline
 from spark_profiles.errors import DefinitionError, SourceError
@@ -134,6 +135,58 @@ def test_every_row_goes_somewhere_and_is_counted_there(spark: SparkSession) -> N
     ]
     rows = [json.loads(r["row"]) for r in planned.refused.where("key = 'c1'").collect()]
     assert rows[0]["amount"] == "n/a"  # the row as it came, not as it was read
+
+
+def test_a_key_is_read_as_it_came_whatever_type_its_column_is_declared_with(
+    spark: SparkSession,
+) -> None:
+    """Although the identifier, the same words, is asked of the declared type."""
+    customers = shop.customers(
+        spark, {"customer_id": "007"}, {"customer_id": "8"}, {"customer_id": "abc"}
+    )
+    purchases = shop.purchases(spark, {"customer_id": "7"}, {"customer_id": "8", "purchase_id": 2})
+    planned = plan(
+        spark,
+        customers,
+        purchases.withColumn("customer_id", F.col("customer_id").cast("bigint")),
+        definition=shop.definition(
+            **{"table: customers": "table: customers\n    types: {customer_id: bigint}"}
+        ),
+    )
+    assert {row["profile_key"] for row in planned.wanted.collect()} == {"007", "8"}
+    refused = [(row["key"], row["reasons"]) for row in planned.refused.collect()]
+    assert refused == [("abc", ["customer_id_not_bigint"])]
+    used = {name: counts["used"] for name, counts in counts_of(planned).items()}
+    assert used == {"customers": 2, "purchases": 1}
+
+
+@pytest.mark.parametrize("to", ["tinyint", "int", "bigint", "string"])
+def test_whole_numbers_as_keys_change_nothing(spark: SparkSession, to: str) -> None:
+    customers = shop.customers(
+        spark, *[{"customer_id": key} for key in ("7", "-8", None)], {"customer_id": "9"}
+    )
+    rows = [
+        {"purchase_id": n, "customer_id": key}
+        for n, key in enumerate(["7", "7", "-8", "127", None])
+    ]
+    typed = [
+        frame.withColumn("customer_id", F.col("customer_id").cast(to))
+        for frame in (customers, shop.purchases(spark, *rows))
+    ]
+    whole = plan(spark, *typed)
+    lines = lines_of(whole)
+    assert set(lines) == {"7", "-8", "9"}
+    found = {key: lines[key]["user_profile"].get("purchases", {}).get("count") for key in lines}
+    assert found["7"] == {"30d": 2, "lifetime": 2}
+    assert found["-8"] == {"30d": 1, "lifetime": 1}
+    assert {name: counts["orphan"] for name, counts in counts_of(whole).items()} == {
+        "customers": 0, "purchases": 1,
+    }  # fmt: skip
+    refused = [(r["source"], r["key"], r["reasons"]) for r in whole.refused.collect()]
+    assert sorted(refused) == [
+        ("customers", None, ["key_missing"]),
+        ("purchases", None, ["key_missing"]),
+    ]
 
 
 def test_an_accept_rule_refuses_by_its_name_and_null_is_not_accepted(spark: SparkSession) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from spark_profiles import profiling
+from spark_profiles.errors import DefinitionError
 from spark_profiles.progress import Event
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def test_without_a_file_nothing_is_noted() -> None:
 
 
 SCRIPT = """
+import socket
 import sys
 from pathlib import Path
 from spark_profiles import profiling, session
@@ -88,7 +90,9 @@ with profiling.Profile(Path(sys.argv[1]), lambda event: None) as profile:
     spark.range(1000).repartition(3).write.parquet(sys.argv[2])
     profile.listen(Event("read"))
     assert spark.read.parquet(sys.argv[2]).where("id % 2 = 0").count() == 500
-    print(spark.sparkContext.uiWebUrl)
+    port = int(spark.sparkContext.uiWebUrl.rpartition(":")[2])
+    for address in ("127.0.0.1", "127.0.0.2"):  # one that is bound, and one of all others
+        print(socket.socket().connect_ex((address, port)) == 0)
 """
 
 
@@ -97,7 +101,7 @@ def test_spark_tells_what_it_read_wrote_and_moved(tmp_path: Path) -> None:
     target = tmp_path / "profile.json"
     command = [sys.executable, "-c", SCRIPT, str(target), str(tmp_path / "rows")]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
-    assert done.stdout.startswith("http://127.0.0.1:")
+    assert done.stdout.split() == ["True", "False"]
     start, write, read = json.loads(target.read_text())["steps"]
     assert (start["engine"]["stages"], write["step"], read["step"]) == (0, "write", "read")
     assert write["engine"]["rows_written"] == read["engine"]["rows_read"] == 1000
@@ -105,3 +109,26 @@ def test_spark_tells_what_it_read_wrote_and_moved(tmp_path: Path) -> None:
     assert write["engine"]["bytes_written"] == written
     assert write["engine"]["shuffle_bytes"] > 1000
     assert write["engine"]["spilled_bytes"] == 0
+
+
+def test_a_folder_that_is_not_there_is_said_before_anything_is_done(tmp_path: Path) -> None:
+    target = tmp_path / "no" / "profile.json"
+    with pytest.raises(DefinitionError, match="nothing was read") as caught:
+        profiling.Profile(target, lambda _: None).__enter__()
+    assert caught.value.exit_code == 3
+
+
+def test_a_profile_that_cannot_be_written_does_not_hide_what_happened(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "profile.json"
+
+    def fail() -> None:
+        with profiling.Profile(target, lambda _: None):
+            target.mkdir()
+            message = "what happened"
+            raise ValueError(message)
+
+    with pytest.raises(ValueError, match="what happened"):
+        fail()
+    assert "The profile was not written" in capsys.readouterr().err
