@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,15 +27,22 @@ class Fingerprint:
 
 def fingerprint(files: Iterable[Path]) -> Fingerprint:
     """The fingerprint of all lines of the files."""
-    total, lines, size = 0, 0, 0
-    for file in files:
-        with file.open("rb") as stream:
-            for line in stream:
-                value = json.dumps(known(json.loads(line)), sort_keys=True)
-                total += int.from_bytes(hashlib.sha256(value.encode()).digest(), "big")
-                lines += 1
-                size += len(line)
+    with ProcessPoolExecutor() as pool:
+        found = list(pool.map(_of_file, files))
+    lines, size, total = (sum(part) for part in zip(*found, strict=True)) if found else (0, 0, 0)
     return Fingerprint(lines, size, f"{total % (1 << 256):064x}")
+
+
+def _of_file(file: Path) -> tuple[int, int, int]:
+    """Lines, bytes, and the sum of the hashes of the values."""
+    total, lines, size = 0, 0, 0
+    with file.open("rb") as stream:
+        for line in stream:
+            value = json.dumps(known(json.loads(line)), sort_keys=True)
+            total += int.from_bytes(hashlib.sha256(value.encode()).digest(), "big")
+            lines += 1
+            size += len(line)
+    return lines, size, total
 
 
 def known(value: Any) -> Any:
