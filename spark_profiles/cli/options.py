@@ -126,8 +126,8 @@ SchemaFile = Annotated[
 Engine = Annotated[
     Literal["spark", "sail"],
     typer.Option(
-        help="Sail is an engine without a JVM, for one machine; values are equal, the text of"
-        " some numbers is not.",
+        help="Sail is an engine without a JVM, for one machine; values are equal, how they"
+        " are spelt is not in every case.",
         envvar="SPARK_PROFILES_ENGINE",
     ),
 ]
