@@ -13,7 +13,7 @@ import os
 import sys
 import time
 import urllib.request
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
@@ -138,11 +138,11 @@ def measured(steps: Sequence[Step], stages: Sequence[dict[str, Any]] | None) -> 
     """
     if stages is None:
         return list(steps)
-    found = []
-    for step in steps:
-        mine = [s for s in stages if step.began <= _instant(s["submissionTime"]) < step.ended]
-        found.append(Step(step.step, step.began, step.ended, _figures(mine)))
-    return found
+    begun = [(_instant(stage["submissionTime"]), stage) for stage in stages]
+    return [
+        replace(step, figures=_figures([s for at, s in begun if step.began <= at < step.ended]))
+        for step in steps
+    ]
 
 
 def _figures(stages: Sequence[dict[str, Any]]) -> Figures:

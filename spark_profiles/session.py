@@ -128,10 +128,14 @@ def local_session(
     for key, value in conf.items():
         builder = builder.config(key, value)
     log = cache / "session.log"
-    # What a session opens, such as its monitoring page, is for this machine only.
-    variables = {"JAVA_HOME": str(java), "PYSPARK_PYTHON": sys.executable}
-    here = {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_PUBLIC_DNS": "127.0.0.1"}
-    with _environment(**variables, **here), _stderr_into(log):
+    variables = {
+        "JAVA_HOME": str(java),
+        "PYSPARK_PYTHON": sys.executable,
+        # What a session opens, such as its monitoring page, is for this machine only.
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "SPARK_PUBLIC_DNS": "127.0.0.1",
+    }
+    with _environment(**variables), _stderr_into(log):
         try:
             return builder.getOrCreate()
         except Exception as error:

@@ -82,8 +82,7 @@ def why(
     definition = _pinned(rollback.recorded_definition(made), made)
     number, prop = _property(definition, path)
     raw = sources.read(spark, definition, data=data, tables=tables)
-    checked = fit.check(definition, {name: table.rows for name, table in raw.items()})
-    types = checked.raw_types
+    types = fit.check(definition, {name: table.rows for name, table in raw.items()}).raw_types
     as_of = made.as_of
     mine = {
         name: _of_user(table.rows, definition.sources[name].key, types[name], profile_key)
