@@ -13,11 +13,12 @@ import os
 import sys
 import time
 import urllib.request
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from spark_profiles.errors import DefinitionError, Problem
+from spark_profiles.progress import Step, Steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,11 +27,10 @@ if TYPE_CHECKING:
 
     from pyspark.sql import SparkSession
 
-    from spark_profiles.progress import Event, Listener
+    from spark_profiles.progress import Listener
 
 SETTINGS = {"spark.ui.enabled": "true", "spark.ui.port": "0", "spark.ui.killEnabled": "false"}
 """What a session of ours needs to tell its figures."""
-_START = "start"
 
 
 @dataclass(frozen=True)
@@ -52,16 +52,6 @@ class Figures:
     """Written to disk since memory did not suffice."""
 
 
-@dataclass(frozen=True)
-class Step:
-    """One step of a command; times are seconds since 1970."""
-
-    step: str
-    began: float
-    ended: float
-    figures: Figures | None = None
-
-
 class Profile:
     """A context manager that notes the steps of a command, and writes them at its end.
 
@@ -74,9 +64,9 @@ class Profile:
     def __init__(
         self, target: Path | None, onward: Listener, *, clock: Callable[[], float] = time.time
     ) -> None:
-        self._target, self._onward, self._clock = target, onward, clock
-        self._steps: list[Step] = []
-        self._step, self._since = _START, clock()
+        self._target = target
+        self._steps = Steps(onward, clock, first="start")
+        self.listen = self._steps.listen
         self._spark: SparkSession | None = None
 
     def __enter__(self) -> Profile:
@@ -94,12 +84,12 @@ class Profile:
     ) -> None:
         if self._target is None:
             return
-        self._finish()
+        steps = self._steps.stop()
         told = {
-            "seconds": round(self._steps[-1].ended - self._steps[0].began, 3),
+            "seconds": round(steps[-1].ended - steps[0].began, 3),
             "failed": error is not None,
             "driver_peak_bytes": _peak_memory(),
-            "steps": [_told(step) for step in measured(self._steps, _stages(self._spark))],
+            "steps": measured(steps, _stages(self._spark)),
         }
         try:
             self._target.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
@@ -116,33 +106,25 @@ class Profile:
         self._spark = spark
         return spark
 
-    def listen(self, event: Event) -> None:
-        """Note where a step begins, and pass the event on."""
-        if event.step != self._step:
-            self._finish()
-            self._step = event.step
-        self._onward(event)
 
-    def _finish(self) -> None:
-        now = self._clock()
-        self._steps.append(Step(self._step, self._since, now))
-        self._since = now
-
-
-def measured(steps: Sequence[Step], stages: Sequence[dict[str, Any]] | None) -> list[Step]:
-    """The steps with the figures of the stages that began in them; one row is a step.
+def measured(
+    steps: Sequence[Step], stages: Sequence[dict[str, Any]] | None
+) -> list[dict[str, Any]]:
+    """Each step with the figures of the stages that began in it, as it is written.
 
     Args:
-        steps: in the order of time.
+        steps: in the order of time, which is that of seconds since 1970.
         stages: as the monitoring API tells them; None: the engine does not tell.
     """
-    if stages is None:
-        return list(steps)
-    begun = [(_instant(stage["submissionTime"]), stage) for stage in stages]
-    return [
-        replace(step, figures=_figures([s for at, s in begun if step.began <= at < step.ended]))
-        for step in steps
-    ]
+    begun = None if stages is None else [(_instant(s["submissionTime"]), s) for s in stages]
+    found = []
+    for step in steps:
+        figures = None
+        if begun is not None:
+            figures = asdict(_figures([s for at, s in begun if step.began <= at < step.ended]))
+        seconds = round(step.ended - step.began, 3)
+        found.append({"step": step.step, "seconds": seconds, "engine": figures})
+    return found
 
 
 def _figures(stages: Sequence[dict[str, Any]]) -> Figures:
@@ -162,11 +144,6 @@ def _figures(stages: Sequence[dict[str, Any]]) -> Figures:
         shuffle_bytes=total("shuffleWriteBytes"),
         spilled_bytes=total("diskBytesSpilled"),
     )
-
-
-def _told(step: Step) -> dict[str, Any]:
-    seconds = round(step.ended - step.began, 3)
-    return {"step": step.step, "seconds": seconds, "engine": step.figures and asdict(step.figures)}
 
 
 def _stages(spark: SparkSession | None) -> list[dict[str, Any]] | None:

@@ -11,7 +11,7 @@ import pytest
 
 from spark_profiles import profiling
 from spark_profiles.errors import DefinitionError
-from spark_profiles.progress import Event
+from spark_profiles.progress import Event, Step
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,20 +25,17 @@ NOON = 1795780800.0  # date -u -d 2026-11-27T12:00 +%s
 
 
 def test_a_stage_counts_in_the_step_in_which_it_began() -> None:
-    steps = [profiling.Step("plan", NOON, NOON + 1), profiling.Step("record", NOON + 1, NOON + 9)]
+    steps = [Step("plan", NOON, NOON + 1), Step("record", NOON + 1, NOON + 9)]
     stages = [
         stage("12:00:01.000", inputRecords=7, executorCpuTime=2_500_000_000, jvmGcTime=250),
         stage("12:00:08.999", inputRecords=1, diskBytesSpilled=10, memoryBytesSpilled=99),
         stage("11:59:59.999", inputRecords=1000),
         stage("12:00:09.000", inputRecords=1000),
     ]
-    plan, record = profiling.measured(steps, stages)
-    assert plan.figures
-    assert record.figures
-    assert (plan.figures.stages, plan.figures.rows_read) == (0, 0)
-    found = record.figures
-    assert (found.stages, found.tasks, found.rows_read) == (2, 4, 8)
-    assert (found.cpu_seconds, found.gc_seconds, found.spilled_bytes) == (2.5, 0.25, 10)
+    plan, record = (step["engine"] for step in profiling.measured(steps, stages))
+    assert (plan["stages"], plan["rows_read"]) == (0, 0)
+    assert (record["stages"], record["tasks"], record["rows_read"]) == (2, 4, 8)
+    assert (record["cpu_seconds"], record["gc_seconds"], record["spilled_bytes"]) == (2.5, 0.25, 10)
 
 
 def test_steps_are_written_also_of_what_failed_and_of_an_engine_that_tells_nothing(

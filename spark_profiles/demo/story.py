@@ -8,7 +8,7 @@ import shutil
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +17,10 @@ from spark_profiles.datamart import Connection, Datamart, Token
 from spark_profiles.demo import cdnow, tables
 from spark_profiles.emulator import server
 from spark_profiles.errors import DefinitionError, IntegrityError, Problem
-from spark_profiles.progress import Event
+from spark_profiles.progress import Event, Steps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from concurrent.futures import Executor, Future
     from pathlib import Path
 
@@ -64,29 +64,6 @@ class Story:
     refused: tuple[tuple[str, str, str, int], ...]
     """Run, source, reason and number of refused rows."""
     compared: int
-
-
-@dataclass
-class _Stopwatch:
-    """A listener that passes events on and adds up the seconds of each step."""
-
-    onward: Listener
-    clock: Callable[[], float] = time.monotonic
-    seconds: dict[str, float] = field(default_factory=dict)
-    _running: tuple[str, float] | None = None
-
-    def listen(self, event: Event) -> None:
-        if self._running is None or self._running[0] != event.step:
-            self.stop()
-            self._running = (event.step, self.clock())
-        self.onward(event)
-
-    def stop(self) -> tuple[tuple[str, float], ...]:
-        if self._running:
-            step, since = self._running
-            self.seconds[step] = self.seconds.get(step, 0.0) + self.clock() - since
-            self._running = None
-        return tuple(self.seconds.items())
 
 
 def tell(output: Path, *, listener: Listener, engine: str = "spark") -> Story:
@@ -145,12 +122,14 @@ def _day(
     day: date,
     listener: Listener,
 ) -> Day:
-    watch = _Stopwatch(listener)
+    watch = Steps(listener, time.monotonic)
     watch.listen(Event("settle", f"as of {day}: former runs"))
     timed = replace(job, listener=watch.listen)
     done = run.run(timed, definition, client, as_of=str(day), data=str(_raw(output, day)))
-    seconds = watch.stop()
-    return Day(day, done, seconds)
+    seconds: dict[str, float] = {}
+    for step in watch.stop():
+        seconds[step.step] = seconds.get(step.step, 0.0) + step.ended - step.began
+    return Day(day, done, tuple(seconds.items()))
 
 
 def _refused(job: run.Job) -> tuple[tuple[str, str, str, int], ...]:
