@@ -6,9 +6,9 @@
 
 `same`: the lines of the CDNOW example and a hostile set, from shuffled tables, with 1, 2, 7 and 64
 shuffle partitions, classic and (from Spark 4) Connect: one hash for each stage, or exit code 1.
-`cost`: writing verified files of the lines of the CDNOW example, many times over under other keys,
-by turns with Spark's plain `write.text` of the same recorded lines in the same session, and the
-most memory that the JVM (with a heap of 1 GB) and Python held.
+`cost`: writing verified files, by Spark and by Arrow, of the lines of the CDNOW example, many times
+over under other keys, by turns with Spark's plain `write.text` of the same recorded lines in the
+same session, and the most memory that the JVM (with a heap of 1 GB) and Python held.
 `s3a`: files written by Spark's own s3a to an S3 over a socket (moto), verified, and a bucket that is
 not there. Spark 4.1, whose Hadoop is that of the jars.
 """
@@ -26,6 +26,8 @@ import sys
 import tempfile
 import time
 from datetime import date
+from functools import partial
+from operator import truediv
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +35,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from spark_profiles import (
+    arrow_files,
     changes,
     commands,
     fileplan,
@@ -41,6 +44,7 @@ from spark_profiles import (
     pipeline,
     places,
     schemas,
+    spark_files,
     stores,
     verify,
 )
@@ -121,19 +125,34 @@ def one(mode: str, tables: Path) -> dict[str, dict[str, str]]:
                 lines_of(spark, tables, partitions).write.parquet(f"{scratch}/lines")
                 lines = spark.read.parquet(f"{scratch}/lines").repartition(partitions)
                 rows = lines.select("profile_key", commands.text().alias("text")).collect()
-                written = write(spark, lines, f"{scratch}/run", LIMIT)
+                hashes = []
+                for way in (by_spark, by_arrow):
+                    texts = way(lines, f"{scratch}/lines")
+                    written = write(lines, texts, f"{scratch}/{way.__name__}", LIMIT)
+                    hashes.append(digest([f"{f.path} {f.sha256}" for f in written]))
                 found.setdefault(name, {})[str(partitions)] = " ".join(
                     [f"{len(rows)} lines", digest([r["text"] for r in sorted(rows)]),
-                     f"{len(written)} files", digest([f"{f.path} {f.sha256}" for f in written])]
+                     f"{len(written)} files", *hashes]
                 )  # fmt: skip
     spark.stop()
     return found
 
 
-def write(spark: SparkSession, lines: DataFrame, place: str, limit: int) -> Any:
+def write(lines: DataFrame, texts: Any, place: str, limit: int) -> Any:
+    """All that a run does from recorded lines to the manifest."""
     limits = Limits(limit)
     planned = fileplan.plan(fileplan.grains(lines, limits), limits)
-    return files.write(spark, lines, planned, stores.folder(place), ABOUT)
+    about = ABOUT.model_copy(update={"ordered_by": fileplan.ordered_by(lines)})
+    return files.write(texts, planned, stores.folder(place), about)
+
+
+def by_spark(lines: DataFrame, _: str = "") -> Any:
+    return partial(spark_files.write, lines)
+
+
+def by_arrow(_: DataFrame, parquet: str) -> Any:
+    folder = stores.folder(parquet)
+    return partial(arrow_files.write, (folder, folder.files()))
 
 
 def same(pythons: list[str]) -> int:
@@ -195,15 +214,17 @@ def cost(gigabytes: float, place: str) -> dict[str, Any]:
     spark = session("classic", **{"spark.driver.memory": "1g"})
     lines = many(spark, gigabytes, place)
     size = lines.agg(F.sum("bytes")).collect()[0][0]
-    seconds: dict[str, list[float]] = {"plain": [], "files": []}
+    ways = {"plain": None, "by_spark": by_spark, "by_arrow": by_arrow}
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
     count = 0
     for turn in range(ROUNDS + 1):  # the first warms up
         for way in sorted(seconds, reverse=bool(turn % 2)):
             begun = time.monotonic()
-            if way == "plain":
-                lines.select(commands.text().alias("value")).write.text(f"{place}/{way}{turn}")
+            if texts := ways[way]:
+                made = texts(lines, f"{place}/lines")
+                count = len(write(lines, made, f"{place}/{way}{turn}", 95_000_000))
             else:
-                count = len(write(spark, lines, f"{place}/{way}{turn}", 95_000_000))
+                lines.select(commands.text().alias("value")).write.text(f"{place}/{way}{turn}")
             if turn:
                 seconds[way].append(round(time.monotonic() - begun, 1))
             subprocess.run(["rm", "-rf", f"{place}/{way}{turn}"], check=True)
@@ -211,10 +232,12 @@ def cost(gigabytes: float, place: str) -> dict[str, Any]:
     status = Path(f"/proc/{proc}/status").read_text()
     jvm = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
     spark.stop()
-    ratios = [f / p for f, p in zip(seconds["files"], seconds["plain"], strict=True)]
+    ratios = {
+        way: round(statistics.median(map(truediv, seconds[way], seconds["plain"])), 2)
+        for way in ("by_spark", "by_arrow")
+    }
     return {
-        "bytes": size, "files": count, **seconds, "ratio": round(statistics.median(ratios), 2),
-        "jvm_mb": jvm // 1024,
+        "bytes": size, "files": count, **seconds, "ratios": ratios, "jvm_mb": jvm // 1024,
         "python_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }  # fmt: skip
 
@@ -250,10 +273,10 @@ def s3a() -> dict[str, Any]:
     )
     rows = [row(f"c{n}", {"t": "é😀" * 200}) for n in range(500)]
     lines = recorded(spark, [*rows, *(row(f"d{n}", {}, "DELETE") for n in range(50))])
-    write(spark, lines, "s3a://import/shop/run_id=1", 100_000)
+    write(lines, by_spark(lines), "s3a://import/shop/run_id=1", 100_000)
     found = verify.verify("s3a://import/shop/run_id=1")
     try:
-        write(spark, lines, "s3a://nowhere/shop/run_id=1", 100_000)
+        write(lines, by_spark(lines), "s3a://nowhere/shop/run_id=1", 100_000)
         said = "nothing"
     except PlatformError as error:
         said = str(error.problems[0])

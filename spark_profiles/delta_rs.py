@@ -10,9 +10,11 @@ import json
 import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 
+from spark_profiles import stores
 from spark_profiles.errors import DefinitionError, PlatformError, Problem
 
 if TYPE_CHECKING:
@@ -56,6 +58,12 @@ class DeltaTables:
         filters = [(name, "=", value) for name, value in equal.items()] or None
         found: list[Row] = self._open(table).to_pyarrow_table(filters=filters).to_pylist()
         return found
+
+    def parquet(self, table: str, run_id: str) -> tuple[stores.Folder, tuple[str, ...]]:
+        """The files in which the rows of a run lie: their names below the folder of the table."""
+        found = pa.table(self._open(table).get_add_actions(flatten=True)).to_pylist()
+        names = [unquote(add["path"]) for add in found if add["partition.run_id"] == run_id]
+        return stores.folder(f"{self.location}/{table}"), tuple(sorted(names))
 
     def create(
         self,

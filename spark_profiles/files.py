@@ -1,6 +1,6 @@
 """EDGE. Planned files -> files on a store, verified, and their manifest.
 
-Spark writes the text, without a Python worker. All is made in a hidden folder; nobody sees a file
+`spark_files` or `arrow_files` writes the text. All is made in a hidden folder; nobody sees a file
 before every file and the manifest are there (on an object store: before every file is there).
 """
 
@@ -13,9 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pyspark.sql import functions as F
-
-from spark_profiles import commands, fileplan, frames, manifest, places, session
+from spark_profiles import manifest
 from spark_profiles.digests import Content
 from spark_profiles.errors import (
     DefinitionError,
@@ -28,21 +26,19 @@ from spark_profiles.manifest import ManifestFile
 from spark_profiles.schemas import DELETE, UPSERT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pyspark.sql import DataFrame, SparkSession
+    from collections.abc import Callable, Sequence
 
     from spark_profiles.fileplan import Compression, ImportFile, Plan
     from spark_profiles.manifest import Manifest
     from spark_profiles.stores import Folder
 
 MANIFEST = manifest.NAME
-_STAGED = "_spark"
+_STAGED = "_parts"
 _AT_ONCE = 8
 
 
 def write(
-    spark: SparkSession, lines: DataFrame, planned: Plan, folder: Folder, about: Manifest
+    write_text: Callable[[Plan, Folder], None], planned: Plan, folder: Folder, about: Manifest
 ) -> tuple[ImportFile, ...]:
     """Write the planned files and the manifest into `folder`, verified; returns the files.
 
@@ -50,8 +46,8 @@ def write(
     at once. After any failure there is no manifest, and what was made is removed.
 
     Args:
-        spark: the session that writes.
-        lines: the recorded lines of the run.
+        write_text: writes the lines of each planned file into a folder that is not there yet, in
+            the order of their keys, as `part-<its number, from 00000>…`.
         planned: which files there are to be.
         folder: must not be there yet.
         about: the manifest but for its files, limits and compression.
@@ -66,13 +62,13 @@ def write(
     hidden = folder.hidden_sibling()
     try:
         if planned.files:
-            _write_text(spark, lines, planned, hidden.within(_STAGED))
+            write_text(planned, hidden.within(_STAGED))
         parts = _parts(hidden, len(planned.files))
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             verified = partial(_verified, hidden, planned.compression)
             written = list(pool.map(verified, planned.files, parts))
         files = tuple(file for file, _ in written)
-        _publish(hidden, folder, written, about.model_copy(update=_facts(planned, files, lines)))
+        _publish(hidden, folder, written, about.model_copy(update=_facts(planned, files)))
     except BaseException as error:
         with contextlib.suppress(OSError):
             discard(folder, only_unfinished=True)
@@ -101,35 +97,8 @@ def _refuse_taken(folder: Folder) -> None:
         raise DefinitionError(message, problem)
 
 
-def _write_text(spark: SparkSession, lines: DataFrame, planned: Plan, folder: Folder) -> None:
-    count = len(planned.files)
-    files = frames.of(
-        spark,
-        [
-            (file.operation, file.ranges, number, spread)
-            for number, (file, spread) in enumerate(
-                zip(planned.files, _apart(spark, count), strict=True)
-            )
-        ],
-        "operation string, ranges string, file int, spread int",
-    )
-    text = commands.text().alias("value")
-    placed = places.placed(lines, files).select("file", "spread", "profile_key", text)
-    apart = placed.repartition(count, F.col("spread"))
-    if session.is_sail(spark):  # whose partitions have no numbers that the parts would bear
-        writer = apart.sortWithinPartitions("file", "profile_key").select("value", "file").write
-        writer = writer.partitionBy("file")
-    else:
-        # A file lies whole in the partition of its number. Written by a column, they would have to
-        # be sorted by it first, and each comparison of two keys would look at it before.
-        writer = apart.sortWithinPartitions("profile_key").select("value").write
-        writer = writer.option("maxRecordsPerFile", 0)
-    writer = writer.option("compression", planned.compression).option("lineSep", "\n")
-    writer.mode("error").text(folder.location)
-
-
-_PART = re.compile(rf"{_STAGED}/(?:file=(\d+)/[^/]+|part-(\d+)[^/]*)")
-"""What the engine wrote of a file; what an attempt left elsewhere in its folder is none of it."""
+_PART = re.compile(rf"{_STAGED}/part-(\d+)[^/]*")
+"""What was written of a file; what an attempt left elsewhere in its folder is none of it."""
 
 
 def _parts(hidden: Folder, count: int) -> list[list[str]]:
@@ -137,21 +106,10 @@ def _parts(hidden: Folder, count: int) -> list[list[str]]:
     found: list[list[str]] = [[] for _ in range(count)]
     for path in hidden.files(_STAGED):
         part = _PART.fullmatch(path)
-        number = int(part[1] or part[2]) if part else count
+        number = int(part[1]) if part else count
         if number < count:
             found[number].append(path)
     return found
-
-
-def _apart(spark: SparkSession, count: int) -> list[int]:
-    """For each file a number that hashing puts into the partition of the file's own number.
-
-    Hashed by their own numbers, a third of the partitions would be empty, and others hold three.
-    """
-    tried = frames.of(spark, [(number,) for number in range(32 * count)], "number int")
-    rows = tried.selectExpr("number", f"pmod(hash(number), {count}) as place").collect()
-    found = {row["place"]: row["number"] for row in rows}
-    return [found.get(place, place) for place in range(count)]
 
 
 def _verified(
@@ -185,13 +143,12 @@ def _differs(file: ImportFile, found: str, expected: str) -> IntegrityError:
     return IntegrityError(message, Problem(file.path, found, expected, "run again"))
 
 
-def _facts(planned: Plan, files: Sequence[ImportFile], lines: DataFrame) -> dict[str, object]:
+def _facts(planned: Plan, files: Sequence[ImportFile]) -> dict[str, object]:
     """What only the writer knows of a manifest."""
     return {
         "compression": planned.compression,
         "max_bytes": planned.limits.bytes,
         "max_lines": planned.limits.lines,
-        "ordered_by": fileplan.ordered_by(lines) if files else None,
         "files": tuple(
             ManifestFile(**{name: getattr(file, name) for name in ManifestFile.model_fields})
             for file in files

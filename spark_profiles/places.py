@@ -43,6 +43,16 @@ def written(ranges: Iterable[tuple[int, int]]) -> str:
     return " ".join(f"{first}..{last}" for first, last in ranges)
 
 
+def read(ranges: str) -> list[tuple[int, int]]:
+    """Ranges of the `files` table.
+
+    >>> read("-5..3 7..7")
+    [(-5, 3), (7, 7)]
+    """
+    ends = (text.split("..") for text in ranges.split(" "))
+    return [(int(first), int(last)) for first, last in ends]
+
+
 def placed(
     lines: DataFrame, files: DataFrame, *, on: Sequence[str] = ("operation",), how: str = "inner"
 ) -> DataFrame:

@@ -17,9 +17,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from spark_profiles import (
+    arrow_files,
     changes,
     fileplan,
     files,
@@ -35,6 +37,7 @@ from spark_profiles import (
     sdl_fit,
     session,
     settling,
+    spark_files,
     stores,
     upload,
     watching,
@@ -353,9 +356,12 @@ def _write(job: Job, audit: Audit, run: Run, lines: DataFrame, planned: fileplan
         library_version=run.library_version,
         sources=tuple(ManifestSource(name=n, location=p, version=v) for n, p, v in run.sources),
         max_bytes=job.max_bytes,
+        ordered_by=fileplan.ordered_by(lines) if planned.files else None,
     )
+    parquet = audit.parquet("lines", run.run_id)
+    texts = partial(arrow_files.write, parquet) if parquet else partial(spark_files.write, lines)
     with watching.watched(job.spark, job.listener, Event("write", "writing the import files")):
-        written = files.write(job.spark, lines, planned, job.folder(run), about)
+        written = files.write(texts, planned, job.folder(run), about)
     total = sum(file.bytes for file in written)
     records = [
         {**vars(file), "file": file.path, "status": FileStatus.WRITTEN.value, "attempts": 0}

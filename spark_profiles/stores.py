@@ -109,9 +109,13 @@ class Folder:
 
     def write(self, name: str, content: bytes) -> None:
         """Write a small file so that it is there whole or not at all."""
+        self.create()
+        self.replace(name, [content])
+
+    def create(self) -> None:
+        """Make the folder, where a store has any."""
         if not self.is_object_store:
             self.filesystem.create_dir(self.root, recursive=True)
-        self.replace(name, [content])
 
     def become(self, other: Folder) -> None:
         """Rename the folder, in one step; no object store can."""

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
-from spark_profiles import commands, places
+from spark_profiles import arrow_files, commands, places, spark_files, stores
 from spark_profiles.manifest import Manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from pyspark.sql import DataFrame, SparkSession
+
+    from spark_profiles.fileplan import Plan
+    from spark_profiles.stores import Folder
 
 ABOUT = Manifest(
     run_id="shop-1",
@@ -46,3 +51,15 @@ def recorded(spark: SparkSession, rows: Iterable[tuple[Any, ...]]) -> DataFrame:
             "place": places.of(F.col("profile_key")),
         }
     )
+
+
+def by_arrow(lines: DataFrame, scratch: Path) -> Callable[[Plan, Folder], None]:
+    """What writes the lines from Parquet files that lie in `scratch`, without an engine."""
+    lines.write.parquet(str(scratch))
+    folder = stores.folder(scratch)
+    return partial(arrow_files.write, (folder, folder.files()))
+
+
+def by_spark(lines: DataFrame, scratch: Path) -> Callable[[Plan, Folder], None]:
+    """What writes the lines by Spark, which needs no scratch."""
+    return partial(spark_files.write, lines)

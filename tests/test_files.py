@@ -10,19 +10,37 @@ import random
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from linework import ABOUT, recorded, row
+from linework import ABOUT, by_arrow, by_spark, recorded, row
 from pyspark.sql import functions as F
 
-from spark_profiles import commands, fileplan, files, packing, places, stores, verify
+from spark_profiles import (
+    arrow_files,
+    commands,
+    fileplan,
+    files,
+    packing,
+    places,
+    spark_files,
+    stores,
+    verify,
+)
+from spark_profiles.delivery import MEMBERS
 from spark_profiles.errors import DefinitionError, IntegrityError, PlatformError
 from spark_profiles.packing import Limits
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyspark.sql import DataFrame, SparkSession
+
+    from spark_profiles.stores import Folder
+
+    TextsOf = Callable[[DataFrame], Callable[[fileplan.Plan, Folder], None]]
 
 LIMIT = 4_000
 
@@ -34,12 +52,21 @@ def skewed(random: random.Random, longest: int) -> int:
     return random.randint(0, most)
 
 
-def written(spark: SparkSession, lines: DataFrame, folder: Path, limits: Limits) -> fileplan.Plan:
+@pytest.fixture(params=[pytest.param(by_spark, marks=pytest.mark.jvm), by_arrow])
+def texts_of(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> TextsOf:
+    """Lines -> what writes them as text: Spark, or Arrow from Parquet files."""
+    return lambda lines: request.param(lines, tmp_path_factory.mktemp("recorded") / "lines")
+
+
+def written(
+    texts_of: TextsOf, lines: DataFrame, folder: Path, limits: Limits, **more: Any
+) -> tuple[fileplan.ImportFile, ...]:
     lines = lines.cache()
-    planned = fileplan.plan(fileplan.grains(lines, limits), limits)
-    files.write(spark, lines, planned, stores.folder(folder), ABOUT)
+    planned = fileplan.plan(fileplan.grains(lines, limits), limits, **more)
+    about = ABOUT.model_copy(update={"ordered_by": "user_account_id"})
+    made = files.write(texts_of(lines), planned, stores.folder(folder), about)
     lines.unpersist()
-    return planned
+    return made
 
 
 def bodies(folder: Path) -> dict[str, bytes]:
@@ -62,7 +89,7 @@ def drawn(draw: random.Random) -> list[tuple[Any, ...]]:
 @pytest.mark.jvm
 @pytest.mark.parametrize("count", [1, 2, 11, 60])
 def test_each_file_has_a_partition_of_its_own(spark: SparkSession, count: int) -> None:
-    rows = [(number,) for number in files._apart(spark, count)]
+    rows = [(number,) for number in spark_files._apart(spark, count)]
     spread = spark.createDataFrame(rows, "number int").repartition(count, "number")
     parts = spread.select("number", F.spark_partition_id().alias("part")).collect()
     assert [number for _, number in sorted((r["part"], r["number"]) for r in parts)] == [
@@ -72,11 +99,11 @@ def test_each_file_has_a_partition_of_its_own(spark: SparkSession, count: int) -
 
 
 def test_what_an_attempt_left_is_no_part_of_a_file(tmp_path: Path) -> None:
-    whole = ["_spark/part-00000-a-c000.txt", "_spark/file=1/part-00000-a-c000.txt"]
+    whole = ["_parts/part-00000-a-c000.txt", "_parts/part-00001"]
     left = [
-        "_spark/_temporary/0/attempt_1/part-00001-b-c000.txt",
-        "_spark/__magic_job-1/tasks/__base/part-00001-b-c000.txt.pending",
-        "_spark/part-00002-a-c000.txt",  # of a partition without lines
+        "_parts/_temporary/0/attempt_1/part-00001-b-c000.txt",
+        "_parts/__magic_job-1/tasks/__base/part-00001-b-c000.txt.pending",
+        "_parts/part-00002-a-c000.txt",  # of a partition without lines
     ]
     for path in (*whole, *left):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
@@ -110,11 +137,13 @@ def test_the_order_is_told_only_if_each_line_has_its_key(
     assert fileplan.ordered_by(lines) == member
 
 
-def test_drawn_lines_lie_where_they_should(spark: SparkSession, tmp_path: Path) -> None:
+def test_drawn_lines_lie_where_they_should(
+    spark: SparkSession, tmp_path: Path, texts_of: TextsOf
+) -> None:
     limits = Limits(LIMIT, 12)
     lines = recorded(spark, drawn(random.Random(7))).cache()
     planned = fileplan.plan(fileplan.grains(lines, limits), limits)
-    files._write_text(spark, lines, planned, stores.folder(tmp_path / "_spark"))
+    texts_of(lines)(planned, stores.folder(tmp_path / "_parts"))
 
     sent = {r["profile_key"]: r for r in lines.withColumn("text", commands.text()).collect()}
     fitting = {key for key, r in sent.items() if r["bytes"] <= LIMIT}
@@ -180,7 +209,7 @@ def rows() -> list[tuple[Any, ...]]:
 
 
 def test_the_same_lines_give_the_same_bytes(
-    spark: SparkSession, tmp_path: Path, rows: list[tuple[Any, ...]]
+    spark: SparkSession, tmp_path: Path, texts_of: TextsOf, rows: list[tuple[Any, ...]]
 ) -> None:
     results = []
     before = spark.conf.get("spark.sql.shuffle.partitions")
@@ -189,7 +218,7 @@ def test_the_same_lines_give_the_same_bytes(
             spark.conf.set("spark.sql.shuffle.partitions", str(partitions))
             shuffled = random.Random(partitions).sample(rows, len(rows))
             lines = recorded(spark, shuffled).repartition(max(1, partitions % 5))
-            written(spark, lines, tmp_path / str(partitions), Limits(LIMIT))
+            written(texts_of, lines, tmp_path / str(partitions), Limits(LIMIT))
             results.append(bodies(tmp_path / str(partitions)))
             found = verify.verify(str(tmp_path / str(partitions)))
             assert (found.lines, found.order) == (340, "user_account_id")
@@ -199,15 +228,36 @@ def test_the_same_lines_give_the_same_bytes(
     assert all(result == results[0] for result in results)
 
 
-@pytest.mark.jvm  # Sail 0.7.2 writes text uncompressed
+@pytest.mark.jvm
+def test_spark_and_arrow_write_the_same_bytes(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of lines of every strategy, with keys that UTF-8 and UTF-16 order differently."""
+    monkeypatch.setattr(arrow_files, "_OPEN", 3)
+    draw = random.Random(11)
+    keys = [f"{draw.choice(['a', 'é', chr(0xFFEE), '😀'])}{n}" for n in range(300)]
+    rows = [row(key, {"t": "😀" * skewed(draw, 900)}) for key in keys]
+    rows += [row(f"d{n}", {}, "DELETE") for n in range(40)]
+    strategy = F.element_at(
+        F.array(*map(F.lit, MEMBERS), F.lit(None)), F.abs(F.hash("profile_key")) % 7 + 1
+    )
+    is_patched = F.col("strategy").startswith("PARTIAL")
+    lines = recorded(spark, rows).withColumn("strategy", strategy)
+    patch = F.when(is_patched, F.lit('{"t":"\u2028"}'))
+    size = F.octet_length(commands.text()).cast("bigint") + 1
+    lines = lines.withColumn("patch", patch).withColumn("bytes", size)
+    for way in (by_spark, by_arrow):
+        texts = partial(way, scratch=tmp_path / "lines")
+        written(texts, lines, tmp_path / way.__name__, Limits(LIMIT))
+    assert len(bodies(tmp_path / "by_spark")) > 20
+    assert bodies(tmp_path / "by_arrow") == bodies(tmp_path / "by_spark")
+
+
 def test_gzip_holds_the_same_lines(
-    spark: SparkSession, tmp_path: Path, rows: list[tuple[Any, ...]]
+    spark: SparkSession, tmp_path: Path, texts_of: TextsOf, rows: list[tuple[Any, ...]]
 ) -> None:
     lines = recorded(spark, rows[:50])
-    limits = Limits(LIMIT)
-    planned = fileplan.plan(fileplan.grains(lines, limits), limits, "gzip")
-    made = files.write(spark, lines, planned, stores.folder(tmp_path / "run"), ABOUT)
-    for file in made:
+    for file in written(texts_of, lines, tmp_path / "run", Limits(LIMIT), compression="gzip"):
         content = gzip.decompress((tmp_path / "run" / file.path).read_bytes())
         assert hashlib.sha256(content).hexdigest() == file.content_sha256
         assert len(content) == file.content_bytes <= LIMIT
@@ -215,37 +265,37 @@ def test_gzip_holds_the_same_lines(
 
 
 def test_a_folder_that_holds_files_is_never_written_over(
-    spark: SparkSession, tmp_path: Path, rows: list[tuple[Any, ...]]
+    spark: SparkSession, tmp_path: Path, texts_of: TextsOf, rows: list[tuple[Any, ...]]
 ) -> None:
     lines = recorded(spark, rows[:3])
-    written(spark, lines, tmp_path / "run", Limits(LIMIT))
+    written(texts_of, lines, tmp_path / "run", Limits(LIMIT))
     before = bodies(tmp_path / "run")
     with pytest.raises(DefinitionError, match="is taken"):
-        written(spark, lines, tmp_path / "run", Limits(LIMIT))
+        written(texts_of, lines, tmp_path / "run", Limits(LIMIT))
     assert bodies(tmp_path / "run") == before
 
 
 def test_lines_that_differ_from_the_plan_leave_nothing(
-    spark: SparkSession, tmp_path: Path, rows: list[tuple[Any, ...]]
+    spark: SparkSession, tmp_path: Path, texts_of: TextsOf, rows: list[tuple[Any, ...]]
 ) -> None:
     lines = recorded(spark, rows[:9])
     limits = Limits(LIMIT)
     planned = fileplan.plan(fileplan.grains(lines, limits), limits)
+    texts = texts_of(lines.where("profile_key <> 'c1'"))
     with pytest.raises(IntegrityError, match="not as recorded"):
-        files.write(
-            spark, lines.where("profile_key <> 'c1'"), planned, stores.folder(tmp_path / "run"),
-            ABOUT,
-        )  # fmt: skip
+        files.write(texts, planned, stores.folder(tmp_path / "run"), ABOUT)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_lines_give_a_manifest_without_files(spark: SparkSession, tmp_path: Path) -> None:
+def test_no_lines_give_a_manifest_without_files(
+    spark: SparkSession, tmp_path: Path, texts_of: TextsOf
+) -> None:
     lines = recorded(spark, [row("a", {})]).where(F.lit(False))
-    written(spark, lines, tmp_path / "run", Limits(LIMIT))
+    written(texts_of, lines, tmp_path / "run", Limits(LIMIT))
     assert verify.verify(str(tmp_path / "run")).files == 0
 
 
-# A process of its own, so that it can be killed: the files of Spark are given by the test.
+# A process of its own, so that it can be killed: the text is given by the test.
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -253,13 +303,10 @@ sys.path[:0] = [{tests!r}]
 from linework import ABOUT
 from spark_profiles import files, fileplan, stores
 from spark_profiles.packing import Grain, Limits
-def write_text(spark, lines, planned, folder):
+def write_text(planned, folder):
+    Path(folder.root).mkdir(parents=True)
     for n, file in enumerate(planned.files):
-        part = Path(folder.root, f"file={{n}}")
-        part.mkdir(parents=True)
-        (part / "part-0.txt").write_bytes(b"x" * (file.bytes - 1) + b"\\n")
-files._write_text = write_text
-fileplan.ordered_by = lambda lines: None
+        Path(folder.root, f"part-{{n:05d}}").write_bytes(b"x" * (file.bytes - 1) + b"\\n")
 step = {step!r}
 def stop(*args, **kw):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -268,7 +315,7 @@ if step == "name": stores.Folder.move = stop
 if step == "manifest": stores.Folder.write = stop
 if step == "appear": stores.Folder.become = stop
 planned = fileplan.plan([Grain("UPSERT", n, n, 1, 60, 60) for n in range(3)], Limits(100))
-files.write(None, None, planned, stores.folder({folder!r}), ABOUT)
+files.write(write_text, planned, stores.folder({folder!r}), ABOUT)
 """
 
 
@@ -306,38 +353,39 @@ def small_disk(tmp_path: Path) -> Path:
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-@pytest.mark.jvm
 def test_a_full_disk_is_told_and_leaves_room_for_a_second_try(
-    spark: SparkSession, small_disk: Path
+    spark: SparkSession, small_disk: Path, texts_of: TextsOf
 ) -> None:
     big = recorded(spark, [row(f"c{n}", {"t": os.urandom(3_000).hex()}) for n in range(80)])
     with pytest.raises(PlatformError, match="no space left") as caught:
-        written(spark, big, small_disk / "run", Limits(100_000))
+        written(texts_of, big, small_disk / "run", Limits(100_000))
     assert caught.value.exit_code == 5
     assert list(small_disk.iterdir()) == []
-    written(spark, big.where("profile_key < 'c2'"), small_disk / "run", Limits(100_000))
+    written(texts_of, big.where("profile_key < 'c2'"), small_disk / "run", Limits(100_000))
     assert verify.verify(str(small_disk / "run")).files > 0
 
 
 def test_a_fault_of_ours_is_not_laid_on_the_store(
-    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    spark: SparkSession, tmp_path: Path, texts_of: TextsOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def faulty(*args: Any) -> None:
         raise KeyError("file")
 
     monkeypatch.setattr(files, "_publish", faulty)
     with pytest.raises(KeyError):
-        written(spark, recorded(spark, [row("a", {})]), tmp_path / "run", Limits(LIMIT))
+        written(texts_of, recorded(spark, [row("a", {})]), tmp_path / "run", Limits(LIMIT))
     assert list(tmp_path.iterdir()) == []  # and nothing is left lying about
 
 
-def test_a_store_that_takes_nothing_is_told(spark: SparkSession, small_disk: Path) -> None:
+def test_a_store_that_takes_nothing_is_told(
+    spark: SparkSession, small_disk: Path, texts_of: TextsOf
+) -> None:
     remount = ["mount", "-o", "remount,{}", str(small_disk)]
     lines = recorded(spark, [row("a", {})])
     subprocess.run([part.format("ro") for part in remount], check=True)
     with pytest.raises(PlatformError, match="could not be written"):
-        written(spark, lines, small_disk / "run", Limits(LIMIT))
+        written(texts_of, lines, small_disk / "run", Limits(LIMIT))
     assert list(small_disk.iterdir()) == []
     subprocess.run([part.format("rw") for part in remount], check=True)
-    written(spark, lines, small_disk / "run", Limits(LIMIT))
+    written(texts_of, lines, small_disk / "run", Limits(LIMIT))
     assert verify.verify(str(small_disk / "run")).lines == 1

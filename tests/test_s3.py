@@ -37,17 +37,14 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
     httpx.post(f"{url}/moto-api/reset")  # what it stores outlives the server
     client = boto3.client("s3", endpoint_url=url)
     client.create_bucket(Bucket="import")
-    monkeypatch.setattr(fileplan, "ordered_by", lambda _: "email_hash")
-    monkeypatch.setattr(files, "_write_text", _as_spark_writes)
     yield client
     server.stop()
 
 
-def _as_spark_writes(spark: object, lines: object, planned: fileplan.Plan, folder: Folder) -> None:
+def _as_spark_writes(planned: fileplan.Plan, folder: Folder) -> None:
     for number, file in enumerate(planned.files):
-        line = (LINE % number).ljust(file.bytes - 1) + b"\n"
-        folder.within(f"file={number}").write("part-0-c000.txt", line)
-        folder.within(f"file={number}").write("_SUCCESS", b"")
+        folder.write(f"part-{number:05d}-c000.txt", (LINE % number).ljust(file.bytes - 1) + b"\n")
+    folder.write("_SUCCESS", b"")
 
 
 def keys(client: object) -> list[str]:
@@ -56,7 +53,8 @@ def keys(client: object) -> list[str]:
 
 
 def write(location: str = RUN) -> None:
-    files.write(None, None, PLANNED, stores.folder(location), ABOUT)  # type: ignore[arg-type]
+    about = ABOUT.model_copy(update={"ordered_by": "email_hash"})
+    files.write(_as_spark_writes, PLANNED, stores.folder(location), about)
 
 
 def test_files_are_written_verified_and_found_wrong(s3: object) -> None:
