@@ -140,10 +140,8 @@ def one(mode: str, tables: Path) -> dict[str, dict[str, str]]:
 
 def write(lines: DataFrame, texts: Any, place: str, limit: int) -> Any:
     """All that a run does from recorded lines to the manifest."""
-    limits = Limits(limit)
-    planned = fileplan.plan(fileplan.grains(lines, limits), limits)
-    about = ABOUT.model_copy(update={"ordered_by": fileplan.ordered_by(lines)})
-    return files.write(texts, planned, stores.folder(place), about)
+    planned = fileplan.planned(lines, Limits(limit))
+    return files.write(texts, planned, stores.folder(place), ABOUT)
 
 
 def by_spark(lines: DataFrame, _: str = "") -> Any:

@@ -72,6 +72,7 @@ def _write(parquet: Parquet, planned: Plan, folder: Folder, numbers: range) -> N
             ranges = places.read(planned.files[number].ranges)
             goals[planned.files[number].operation] += [(*ends, file) for ends in ranges]
         list(pool.map(partial(_spread, recorded, goals), names))
+        pa.default_memory_pool().release_unused()
 
         def write_part(number: int) -> None:
             with closing(scratch[number].in_order()) as chunks:
@@ -142,7 +143,7 @@ _Goal = tuple[int, int, _Scratch]
 def _spread(folder: Folder, goals: Mapping[str, Sequence[_Goal]], name: str) -> None:
     """Each row of a Parquet file into the scratch file of its import file."""
     with folder.filesystem.open_input_file(f"{folder.root}/{name}") as source:
-        parquet = pq.ParquetFile(source)
+        parquet = pq.ParquetFile(source, pre_buffer=False, buffer_size=1 << 20)
         about = parquet.metadata
         size = sum(about.row_group(n).total_byte_size for n in range(about.num_row_groups))
         step = _rows_at_once(about.num_rows, size)

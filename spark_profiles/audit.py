@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
     from spark_profiles.runs import Run
     from spark_profiles.slices import Slice
-    from spark_profiles.stores import Folder
 
 
 class Audit:
@@ -119,8 +118,8 @@ class Audit:
         """The rows of one run."""
         return self.read(table).where(F.col("run_id") == run_id)
 
-    def parquet(self, table: str, run_id: str) -> tuple[Folder, tuple[str, ...]] | None:
-        """The Parquet files in which the rows of a run lie, if the driver reads tables itself."""
+    def parquet(self, table: str, run_id: str) -> tuple[str, ...] | None:
+        """The Parquet files of a run, by their names in the table's folder; None: not at hand."""
         return self._by_delta_rs.parquet(table, run_id) if self._by_delta_rs else None
 
     def rows(self, table: str, **equal: str) -> list[dict[str, Any]]:

@@ -14,7 +14,6 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
-from spark_profiles import stores
 from spark_profiles.errors import DefinitionError, PlatformError, Problem
 
 if TYPE_CHECKING:
@@ -59,11 +58,11 @@ class DeltaTables:
         found: list[Row] = self._open(table).to_pyarrow_table(filters=filters).to_pylist()
         return found
 
-    def parquet(self, table: str, run_id: str) -> tuple[stores.Folder, tuple[str, ...]]:
-        """The files in which the rows of a run lie: their names below the folder of the table."""
+    def parquet(self, table: str, run_id: str) -> tuple[str, ...]:
+        """The files in which the rows of a run lie, by their names below the table's folder."""
         found = pa.table(self._open(table).get_add_actions(flatten=True)).to_pylist()
-        names = [unquote(add["path"]) for add in found if add["partition.run_id"] == run_id]
-        return stores.folder(f"{self.location}/{table}"), tuple(sorted(names))
+        names = (unquote(add["path"]) for add in found if add["partition.run_id"] == run_id)
+        return tuple(sorted(names))
 
     def create(
         self,

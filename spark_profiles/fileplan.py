@@ -1,11 +1,11 @@
 """EDGE. Recorded lines -> which files there will be, and which lines lie in each.
 
-A pure function of the recorded lines: their places, bytes and operations. See `packing`.
+A pure function of the recorded lines: their places, bytes, operations and keys. See `packing`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from pyspark.sql import Window
@@ -54,6 +54,16 @@ class Plan:
     refused_lines: int = 0
     """Lines that alone are longer than a file may be: they lie in no file."""
     compression: Compression = "none"
+    ordered_by: str | None = None
+    """The member of the identifiers that is the profile key in every line, if one is."""
+
+
+def planned(
+    lines: DataFrame, limits: Limits = DEFAULT_LIMITS, compression: Compression = "none"
+) -> Plan:
+    """The files of these recorded lines, see `plan`."""
+    grains, member = _surveyed(lines, limits)
+    return replace(plan(grains, limits, compression), ordered_by=member)
 
 
 def plan(
@@ -111,19 +121,20 @@ def _ranges(pack: Pack, rank: dict[Grain, int]) -> Iterator[tuple[int, int]]:
             begin = after or begin
 
 
-def grains(lines: DataFrame, limits: Limits = DEFAULT_LIMITS) -> list[Grain]:
-    """What lies where, in stretches of at most a few hundredths of a file.
+def _surveyed(lines: DataFrame, limits: Limits) -> tuple[list[Grain], str | None]:
+    """What lies where, in stretches of at most a few hundredths of a file; and `ordered_by`.
 
-    Reads two small columns. Cells of places that hold little are taken whole; where they hold
-    more (many lines, or long ones) they are cut finer: a line that is long for itself alone, the
-    others by their bytes and lines so far. So the driver holds some hundred grains a file.
+    Cells of places that hold little are taken whole; where they hold more (many lines, or long
+    ones) they are cut finer: a line that is long for itself alone, the others by their bytes and
+    lines so far. So the driver holds some hundred grains a file.
     """
     fine = Limits(
         max(1, limits.bytes // _GRAINS_A_FILE),
         max(1, limits.lines // _GRAINS_A_FILE) if limits.lines else None,
     )
-    sized = lines.select("operation", "place", "bytes", places.cell(F.col("place")).alias("cell"))
-    rows = _grouped(sized, "cell").collect()
+    sized = lines.withColumns({"cell": places.cell(F.col("place")), "member": _plain_member()})
+    bounds = {"least_member": F.min("member"), "most_member": F.max("member")}
+    rows = _grouped(sized, "cell", **bounds).collect()
     whole = {(row["operation"], row["cell"]): _grain(row) for row in rows}
     coarse = [cell for cell, grain in whole.items() if _is_more(grain, fine)]
     found = [grain for cell, grain in whole.items() if cell not in set(coarse)]
@@ -131,20 +142,24 @@ def grains(lines: DataFrame, limits: Limits = DEFAULT_LIMITS) -> list[Grain]:
         asked = frames.of(lines.sparkSession, coarse, "operation string, cell int")
         there = sized.join(F.broadcast(asked), on=["operation", "cell"], how="left_semi")
         found += [_grain(row) for row in _cut(there, fine).collect()]
-    return found
+    members = {row[bound] for row in rows for bound in bounds}
+    if 0 in members:
+        members = {row[0] for row in lines.select(_exact_member()).distinct().collect()}
+    return found, _MEMBERS[members.pop()] if len(members) == 1 else None
 
 
 def _is_more(grain: Grain, fine: Limits) -> bool:
     return grain.bytes > fine.bytes or (fine.lines is not None and grain.lines > fine.lines)
 
 
-def _grouped(sized: DataFrame, *by: str) -> DataFrame:
-    return sized.groupBy("operation", *by).agg(
+def _grouped(sized: DataFrame, cell: str, **more: Column) -> DataFrame:
+    return sized.groupBy("operation", cell).agg(
         F.min("place").alias("first"),
         F.max("place").alias("last"),
         F.count("*").alias("lines"),
         F.sum("bytes").alias("bytes"),
         F.max("bytes").alias("longest"),
+        *[column.alias(name) for name, column in more.items()],
     )
 
 
@@ -183,21 +198,27 @@ def _grain(row: Row) -> Grain:
     return Grain(**{name: row[name] for name in Grain.__dataclass_fields__})
 
 
-def ordered_by(lines: DataFrame) -> str | None:
-    """The member of the identifiers that is the profile key in every line, if one is."""
-    members = ("user_account_id", "email_hash", "user_agent_id")
-    # Most keys need no escapes and stand in the JSON as they are: nothing has to be parsed.
-    key = F.col("profile_key")
+_MEMBERS = (None, "user_account_id", "email_hash", "user_agent_id")
+
+
+def _plain_member() -> Column:
+    """Which of `_MEMBERS` is the profile key in a line; 0 also where its JSON has to be parsed."""
+    # Most keys need no escapes and stand in the JSON as they are.
+    key, identifier = F.col("profile_key"), F.col("identifier")
     is_plain = ~(F.contains(key, F.lit('"')) | F.contains(key, F.lit("\\")))
-    said = {m: F.concat(F.lit(f'"{m}":"'), key, F.lit('"')) for m in members}
-    plain = {m: is_plain & F.contains(F.col("identifier"), text) for m, text in said.items()}
-    parsed = F.from_json("identifier", ", ".join(f"{name} string" for name in members))
-    exact = {m: parsed[m].eqNullSafe(key) for m in members}
-    for same in (plain, exact):
-        (row,) = lines.agg(*[F.min(is_it).alias(name) for name, is_it in same.items()]).collect()
-        if found := next((name for name in members if row[name]), None):
-            return found
-    return None
+    said = [F.concat(F.lit(f'"{name}":"'), key, F.lit('"')) for name in _MEMBERS[1:]]
+    return _first(is_plain & F.contains(identifier, text) for text in said)
+
+
+def _exact_member() -> Column:
+    parsed = F.from_json("identifier", ", ".join(f"{name} string" for name in _MEMBERS[1:]))
+    return _first(parsed[name] == F.col("profile_key") for name in _MEMBERS[1:])
+
+
+def _first(conditions: Iterable[Column]) -> Column:
+    """The number of the first condition that holds, from 1; 0: none."""
+    numbered = [F.when(condition, number) for number, condition in enumerate(conditions, start=1)]
+    return F.coalesce(*numbered, F.lit(0))
 
 
 def too_long(lines: DataFrame, max_bytes: int) -> DataFrame:

@@ -50,7 +50,7 @@ def write(
             the order of their keys, as `part-<its number, from 00000>…`.
         planned: which files there are to be.
         folder: must not be there yet.
-        about: the manifest but for its files, limits and compression.
+        about: the manifest but for its files, their limits, order and compression.
 
     Raises:
         DefinitionError: the folder holds other files.
@@ -149,6 +149,7 @@ def _facts(planned: Plan, files: Sequence[ImportFile]) -> dict[str, object]:
         "compression": planned.compression,
         "max_bytes": planned.limits.bytes,
         "max_lines": planned.limits.lines,
+        "ordered_by": planned.ordered_by,
         "files": tuple(
             ManifestFile(**{name: getattr(file, name) for name in ManifestFile.model_fields})
             for file in files

@@ -261,8 +261,7 @@ def _build(job: Job, audit: Audit, definition: Definition, wish: Wish) -> Run:
         listener=job.listener,
     )
     lines = audit.of_run("lines", run.run_id).where("operation is not null")
-    grains = fileplan.grains(lines, job.file_limits)
-    planned = fileplan.plan(grains, job.file_limits, job.compression)
+    planned = fileplan.planned(lines, job.file_limits, job.compression)
     unfit = sdl_fit.trips(lines, profiles.shape(plan.profiles), asked) if asked else []
     sizes = {"files": len(planned.files), "bytes": sum(file.bytes for file in planned.files)}
     now = run.figures(stats, **sizes)
@@ -356,10 +355,10 @@ def _write(job: Job, audit: Audit, run: Run, lines: DataFrame, planned: fileplan
         library_version=run.library_version,
         sources=tuple(ManifestSource(name=n, location=p, version=v) for n, p, v in run.sources),
         max_bytes=job.max_bytes,
-        ordered_by=fileplan.ordered_by(lines) if planned.files else None,
     )
-    parquet = audit.parquet("lines", run.run_id)
-    texts = partial(arrow_files.write, parquet) if parquet else partial(spark_files.write, lines)
+    texts = partial(spark_files.write, lines)
+    if (names := audit.parquet("lines", run.run_id)) is not None:
+        texts = partial(arrow_files.write, (stores.folder(f"{job.audit}/lines"), names))
     with watching.watched(job.spark, job.listener, Event("write", "writing the import files")):
         written = files.write(texts, planned, job.folder(run), about)
     total = sum(file.bytes for file in written)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import deltalake
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from spark_profiles.delta_rs import DeltaTables
 
@@ -24,3 +25,14 @@ def test_an_instant_without_zone_is_of_the_machines(tmp_path: Path) -> None:
     tables.put_records("t", "aware", [{"at": at}])
     tables.put_records("t", "collected", [{"at": collected}])
     assert {row["at"] for row in tables.rows("t")} == {at}
+
+
+def test_the_files_of_a_run_are_there_under_any_name(tmp_path: Path) -> None:
+    place = tmp_path / "a folder" / "t"
+    rows = pa.table({"run_id": ["shop 1", "é%41:2"], "n": [1, 2]})
+    deltalake.write_deltalake(place, rows, partition_by=["run_id"])
+    tables = DeltaTables(str(place.parent))
+    for run_id, n in [("shop 1", 1), ("é%41:2", 2)]:
+        (name,) = tables.parquet("t", run_id)
+        assert pq.read_table(pa.OSFile(str(place / name)))["n"].to_pylist() == [n]
+    assert tables.parquet("t", "other") == ()

@@ -62,9 +62,8 @@ def written(
     texts_of: TextsOf, lines: DataFrame, folder: Path, limits: Limits, **more: Any
 ) -> tuple[fileplan.ImportFile, ...]:
     lines = lines.cache()
-    planned = fileplan.plan(fileplan.grains(lines, limits), limits, **more)
-    about = ABOUT.model_copy(update={"ordered_by": "user_account_id"})
-    made = files.write(texts_of(lines), planned, stores.folder(folder), about)
+    planned = fileplan.planned(lines, limits, **more)
+    made = files.write(texts_of(lines), planned, stores.folder(folder), ABOUT)
     lines.unpersist()
     return made
 
@@ -133,8 +132,8 @@ QUOTED = ('"', r'{"user_account_id":"\""}')
 def test_the_order_is_told_only_if_each_line_has_its_key(
     spark: SparkSession, rows: list[tuple[str, str]], member: str | None
 ) -> None:
-    lines = spark.createDataFrame(rows, "profile_key string, identifier string")
-    assert fileplan.ordered_by(lines) == member
+    lines = recorded(spark, [(key, "UPSERT", None, identifier, "{}") for key, identifier in rows])
+    assert fileplan.planned(lines).ordered_by == member
 
 
 def test_drawn_lines_lie_where_they_should(
@@ -142,7 +141,7 @@ def test_drawn_lines_lie_where_they_should(
 ) -> None:
     limits = Limits(LIMIT, 12)
     lines = recorded(spark, drawn(random.Random(7))).cache()
-    planned = fileplan.plan(fileplan.grains(lines, limits), limits)
+    planned = fileplan.planned(lines, limits)
     texts_of(lines)(planned, stores.folder(tmp_path / "_parts"))
 
     sent = {r["profile_key"]: r for r in lines.withColumn("text", commands.text()).collect()}
@@ -188,7 +187,7 @@ def test_drawn_cases_take_few_files(spark: SparkSession) -> None:
     rows = drawn(random.Random(8))
     lines = recorded(spark, rows)
     limits = Limits(LIMIT)
-    planned = fileplan.plan(fileplan.grains(lines, limits), limits)
+    planned = fileplan.planned(lines, limits)
     singles = [
         packing.Grain(r["operation"], r["place"], r["place"], 1, r["bytes"], r["bytes"])
         for r in lines.where(F.col("bytes") <= LIMIT)
@@ -280,7 +279,7 @@ def test_lines_that_differ_from_the_plan_leave_nothing(
 ) -> None:
     lines = recorded(spark, rows[:9])
     limits = Limits(LIMIT)
-    planned = fileplan.plan(fileplan.grains(lines, limits), limits)
+    planned = fileplan.planned(lines, limits)
     texts = texts_of(lines.where("profile_key <> 'c1'"))
     with pytest.raises(IntegrityError, match="not as recorded"):
         files.write(texts, planned, stores.folder(tmp_path / "run"), ABOUT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import boto3
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
     from spark_profiles.stores import Folder
 
 RUN = "s3a://import/shop/run_id=1"
-PLANNED = fileplan.plan([Grain("UPSERT", n, n, 1, 60, 60) for n in range(3)], Limits(100))
+PLANNED = replace(
+    fileplan.plan([Grain("UPSERT", n, n, 1, 60, 60) for n in range(3)], Limits(100)),
+    ordered_by="email_hash",
+)
 LINE = b'{"operation":"UPSERT","email_hash":"%d","user_profile":{}}'
 
 
@@ -53,8 +57,7 @@ def keys(client: object) -> list[str]:
 
 
 def write(location: str = RUN) -> None:
-    about = ABOUT.model_copy(update={"ordered_by": "email_hash"})
-    files.write(_as_spark_writes, PLANNED, stores.folder(location), about)
+    files.write(_as_spark_writes, PLANNED, stores.folder(location), ABOUT)
 
 
 def test_files_are_written_verified_and_found_wrong(s3: object) -> None:
