@@ -30,6 +30,7 @@ def compute(
     as_of: datetime,
     days: Calendar,
     is_laid_out: bool = False,
+    ranks: bool = True,
 ) -> DataFrame:
     """Every value, in one pass; one row is a user with at least one accepted row.
 
@@ -41,12 +42,13 @@ def compute(
         as_of: the instant at which all windows end.
         days: where days, weeks and months begin.
         is_laid_out: whether the rows of a user lie together, in order of sp_key.
+        ranks: see `Sheet`.
 
     Returns:
         sp_key and a column for each value. Rows for which a condition is null do not count. What
         a value over no rows is, `docs/operations.md` says: 0 for counts, else null.
     """
-    sheet = Sheet(source, types, as_of, days)
+    sheet = Sheet(source, types, as_of, days, ranks)
     found = [(value.column, _value(sheet, value)) for value in values]
     operands = rows.selectExpr(*sheet.columns())
     # With few rows a user and partition, adding up before the exchange only costs; after it,

@@ -13,6 +13,8 @@ from spark_profiles.arithmetic import MOST_DIGITS, Number
 from spark_profiles.errors import DefinitionError, Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from spark_profiles.operations import Aggregate
     from spark_profiles.sheets import Condition, Sheet
 
@@ -89,29 +91,58 @@ def orders(aggregate: Aggregate) -> list[tuple[str, bool]]:
 
 
 def _latest(sheet: Sheet, aggregate: Aggregate, rows: Condition) -> str:
-    """Records in the declared order, then newest first, by row_id, then by the fields.
-
-    Only the first rows of a user are remembered, however many there are.
-    """
+    """Records in the declared order, then newest first, by row_id, then by the fields."""
     fields = {name: sheet.raw(text) for name, text in aggregate.fields.items()}
-    order = [
+    declared = [
         f"{sheet.raw(text)} {'desc' if is_descending else 'asc'} nulls last"
         for text, is_descending in orders(aggregate)
     ]
     # Of the same row_id there is one row: then nothing else decides.
-    rest = ("sp_at", *(sheet.ties() or fields.values()))
-    order += [f"{name} desc nulls last" for name in rest]
+    newest_first = ["sp_at", *(sheet.ties() or fields.values())]
+    if not (sheet.ranks or declared or aggregate.one_per):
+        return _sorted(sheet, aggregate, rows, fields, newest_first)
+    order = [*declared, *(f"{name} desc nulls last" for name in newest_first)]
+    return _ranked(sheet, aggregate, rows, fields, order)
+
+
+def _ranked(
+    sheet: Sheet,
+    aggregate: Aggregate,
+    rows: Condition,
+    fields: Mapping[str, str],
+    order: Sequence[str],
+) -> str:
+    """Only the first rows of a user are remembered, however many there are."""
     is_meant = [rows.sql()] if rows.sql() else []
     if aggregate.one_per:
         in_group = sheet.rank(rows.sql(), order, sheet.raw(aggregate.one_per))
         is_meant.append(f"{in_group} = 1")
     rank = sheet.rank(" and ".join(is_meant), order)
     is_kept = " and ".join([*is_meant, f"{rank} <= {aggregate.latest}"])
-    record = ", ".join(f"{sql.literal(name)}, {text}" for name, text in fields.items())
-    row = f"named_struct('rank', {rank}, 'record', named_struct({record}))"
+    row = f"named_struct('rank', {rank}, 'record', {_struct(fields)})"
     first = sheet.remembered(f"case when {is_kept} then {row} end")
     records = f"transform(sort_array({first}), r -> r.record)"
     return f"case when size({first}) > 0 then {records} end"
+
+
+def _sorted(
+    sheet: Sheet,
+    aggregate: Aggregate,
+    rows: Condition,
+    fields: Mapping[str, str],
+    newest_first: Sequence[str],
+) -> str:
+    """All rows of a user are remembered and sorted."""
+    names = dict.fromkeys([*newest_first, *fields.values()])
+    known = sheet.remembered(rows.when(_struct({name: name for name in names})))
+    record = _struct({name: f"r.{text}" for name, text in fields.items()})
+    records = f"transform(slice(sort_array({known}, false), 1, {aggregate.latest}), r -> {record})"
+    return f"case when size({known}) > 0 then {records} end"
+
+
+def _struct(members: Mapping[str, str]) -> str:
+    named = (f"{sql.literal(name)}, {text}" for name, text in members.items())
+    return f"named_struct({', '.join(named)})"
 
 
 def _top(sheet: Sheet, aggregate: Aggregate, rows: Condition, by: Measure) -> str:

@@ -188,7 +188,7 @@ class _Stages:
         judged = _judged(self.raw, definition, raw_types, self.as_of, whole_keys=whole_keys)
         own_rows = {name: _own(judged[name], definition) for name in users.sources(definition)}
         spine = users.spine(definition, own_rows, types)
-        aggregated = _aggregated(judged, definition, types, self.as_of)
+        aggregated = _aggregated(judged, definition, types, self.as_of, ranks=not is_sail)
         with _located(definition):
             assembled = profiles.assemble(definition, spine, aggregated, spells_json=is_sail)
             consented = profiles.consented(definition, spine, aggregated)
@@ -292,6 +292,8 @@ def _aggregated(
     definition: Definition,
     types: fit.Types,
     as_of: datetime,
+    *,
+    ranks: bool,
 ) -> list[DataFrame]:
     """One row a user, for each source over which something is computed."""
     days = windows.Calendar(definition.time_zone, definition.week_starts)
@@ -304,6 +306,7 @@ def _aggregated(
             as_of=as_of,
             days=days,
             is_laid_out=judged[name].is_laid_out,
+            ranks=ranks,
         )
         for name, wanted in values.aggregated_values(definition).items()
     ]
