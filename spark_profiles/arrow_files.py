@@ -1,8 +1,8 @@
 """EDGE. Recorded lines within the driver's reach -> the text of the planned files, by Arrow.
 
 The same bytes that `spark_files` writes. Each row goes, as the text of its line, into the scratch
-file of its import file; each scratch file is then sorted by key and written. Memory is that of a
-few import files, however many lines there are; the disk holds them once more meanwhile.
+file of its import file; each scratch file is then sorted by key and written. Memory is that of
+two import files, however many lines there are; the disk holds them once more meanwhile.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ from pyarrow import fs
 
 from spark_profiles import places
 from spark_profiles.delivery import MEMBERS
+from spark_profiles.digests import Content
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 
-    from spark_profiles.fileplan import Plan
+    from spark_profiles.fileplan import Compression, Plan
     from spark_profiles.stores import Folder
 
     Parquet = tuple[Folder, Sequence[str]]  # files, by their names below a folder
@@ -46,8 +47,8 @@ _INDEX = pa.schema([("profile_key", _TEXT), ("bytes", pa.int64())])
 _GZIP = 16 + zlib.MAX_WBITS
 
 
-def write(parquet: Parquet, planned: Plan, folder: Folder) -> None:
-    """Write a part for each planned file into the folder, see `files.write`.
+def write(parquet: Parquet, planned: Plan, folder: Folder) -> list[Content]:
+    """Write a part for each planned file into the folder, see `files.WriteText`.
 
     Args:
         parquet: where the recorded lines lie.
@@ -55,11 +56,13 @@ def write(parquet: Parquet, planned: Plan, folder: Folder) -> None:
         folder: is made.
     """
     folder.create()
+    written: list[Content] = []
     for start in range(0, len(planned.files), _OPEN):
-        _write(parquet, planned, folder, range(start, len(planned.files))[:_OPEN])
+        written += _write(parquet, planned, folder, range(start, len(planned.files))[:_OPEN])
+    return [] if planned.compression == "gzip" else written
 
 
-def _write(parquet: Parquet, planned: Plan, folder: Folder, numbers: range) -> None:
+def _write(parquet: Parquet, planned: Plan, folder: Folder, numbers: range) -> list[Content]:
     recorded, names = parquet
     is_local = isinstance(folder.filesystem, fs.LocalFileSystem)
     with ExitStack() as opened, ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -68,18 +71,23 @@ def _write(parquet: Parquet, planned: Plan, folder: Folder, numbers: range) -> N
             for number in numbers
         }
         goals: dict[str, list[_Goal]] = defaultdict(list)
-        for number, file in scratch.items():
+        for number, lines in scratch.items():
             ranges = places.read(planned.files[number].ranges)
-            goals[planned.files[number].operation] += [(*ends, file) for ends in ranges]
+            goals[planned.files[number].operation] += [(*ends, lines) for ends in ranges]
         list(pool.map(partial(_spread, recorded, goals), names))
         pa.default_memory_pool().release_unused()
+        written = partial(_written, scratch, folder, planned.compression)
+        return list(pool.map(written, numbers))
 
-        def write_part(number: int) -> None:
-            with closing(scratch[number].in_order()) as chunks:
-                text = _packed(chunks) if planned.compression == "gzip" else chunks
-                folder.replace(f"part-{number:05d}", text)
 
-        list(pool.map(write_part, numbers))
+def _written(
+    scratch: Mapping[int, _Scratch], folder: Folder, compression: Compression, number: int
+) -> Content:
+    with closing(scratch[number].in_order()) as chunks:
+        content = Content(chunks, is_gzip=False)
+        text = _packed(content) if compression == "gzip" else content
+        folder.replace(f"part-{number:05d}", text)
+    return content
 
 
 class _Scratch:
@@ -104,7 +112,7 @@ class _Scratch:
             self._texts.write(_joined(texts))
             self._writer.write_batch(rows)
 
-    def in_order(self) -> Generator[pa.Buffer]:
+    def in_order(self) -> Generator[bytes]:
         """The text of the file, a piece at a time; nothing can be added any more."""
         self._writer.close()
         self._texts.flush()
@@ -118,7 +126,7 @@ class _Scratch:
         order = pc.sort_indices(index["profile_key"])
         step = _rows_at_once(len(index), whole.size)
         for start in range(0, len(order), step):
-            yield _joined(texts.take(order.slice(start, step)))
+            yield _joined(texts.take(order.slice(start, step))).to_pybytes()
 
 
 def _joined(texts: pa.LargeStringArray) -> pa.Buffer:
@@ -129,7 +137,7 @@ def _joined(texts: pa.LargeStringArray) -> pa.Buffer:
     return data.slice(first, last - first)
 
 
-def _packed(chunks: Iterable[pa.Buffer]) -> Iterator[bytes]:
+def _packed(chunks: Iterable[bytes]) -> Iterator[bytes]:
     deflate = zlib.compressobj(wbits=_GZIP)
     for chunk in chunks:
         yield deflate.compress(chunk)

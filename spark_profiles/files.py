@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 from spark_profiles import manifest
@@ -22,23 +24,27 @@ from spark_profiles.errors import (
     Problem,
     SparkProfilesError,
 )
+from spark_profiles.fileplan import Plan
 from spark_profiles.manifest import ManifestFile
 from spark_profiles.schemas import DELETE, UPSERT
+from spark_profiles.stores import Folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from spark_profiles.fileplan import Compression, ImportFile, Plan
+    from spark_profiles.fileplan import Compression, ImportFile
     from spark_profiles.manifest import Manifest
-    from spark_profiles.stores import Folder
 
 MANIFEST = manifest.NAME
 _STAGED = "_parts"
 _AT_ONCE = 8
 
 
+WriteText = Callable[[Plan, Folder], Sequence[Content]]
+"""Writes the lines of each planned file into a folder that is not there yet, in the order of their
+keys, as `part-<its number, from 00000>…`. Returns what it saw pass by of each; else it is read."""
+
+
 def write(
-    write_text: Callable[[Plan, Folder], None], planned: Plan, folder: Folder, about: Manifest
+    write_text: WriteText, planned: Plan, folder: Folder, about: Manifest
 ) -> tuple[ImportFile, ...]:
     """Write the planned files and the manifest into `folder`, verified; returns the files.
 
@@ -46,8 +52,7 @@ def write(
     at once. After any failure there is no manifest, and what was made is removed.
 
     Args:
-        write_text: writes the lines of each planned file into a folder that is not there yet, in
-            the order of their keys, as `part-<its number, from 00000>…`.
+        write_text: see `WriteText`.
         planned: which files there are to be.
         folder: must not be there yet.
         about: the manifest but for its files, their limits, order and compression.
@@ -61,12 +66,11 @@ def write(
     _refuse_taken(folder)
     hidden = folder.hidden_sibling()
     try:
-        if planned.files:
-            write_text(planned, hidden.within(_STAGED))
+        seen = write_text(planned, hidden.within(_STAGED)) if planned.files else []
         parts = _parts(hidden, len(planned.files))
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             verified = partial(_verified, hidden, planned.compression)
-            written = list(pool.map(verified, planned.files, parts))
+            written = list(pool.map(verified, planned.files, parts, seen or repeat(None)))
         files = tuple(file for file, _ in written)
         _publish(hidden, folder, written, about.model_copy(update=_facts(planned, files)))
     except BaseException as error:
@@ -113,7 +117,11 @@ def _parts(hidden: Folder, count: int) -> list[list[str]]:
 
 
 def _verified(
-    hidden: Folder, compression: Compression, file: ImportFile, parts: Sequence[str]
+    hidden: Folder,
+    compression: Compression,
+    file: ImportFile,
+    parts: Sequence[str],
+    seen: Content | None,
 ) -> tuple[ImportFile, str]:
     """One file as it was written, with its hashes, and where it lies.
 
@@ -122,9 +130,11 @@ def _verified(
     """
     if len(parts) != 1:
         raise _differs(file, f"{len(parts)} parts", "1 part")
-    content = Content(hidden.chunks(parts[0]), is_gzip=compression == "gzip")
+    content = seen or Content(hidden.chunks(parts[0]), is_gzip=compression == "gzip")
     content.read()
     lines, stored = content.lines, content.stored
+    if stored.size != hidden.size(parts[0]):
+        raise _differs(file, f"{hidden.size(parts[0])} bytes", f"{stored.size} bytes")
     if (lines.size, lines.ends, lines.last) != (file.bytes, file.lines, b"\n"):
         expected = f"{file.lines} lines, {file.bytes} bytes"
         raise _differs(file, f"{lines.ends} lines, {lines.size} bytes", expected)

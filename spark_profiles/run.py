@@ -356,7 +356,7 @@ def _write(job: Job, audit: Audit, run: Run, lines: DataFrame, planned: fileplan
         sources=tuple(ManifestSource(name=n, location=p, version=v) for n, p, v in run.sources),
         max_bytes=job.max_bytes,
     )
-    texts = partial(spark_files.write, lines)
+    texts: files.WriteText = partial(spark_files.write, lines)
     if (names := audit.parquet("lines", run.run_id)) is not None:
         texts = partial(arrow_files.write, (stores.folder(f"{job.audit}/lines"), names))
     with watching.watched(job.spark, job.listener, Event("write", "writing the import files")):

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from spark_profiles.stores import Folder
 
 
-def write(lines: DataFrame, planned: Plan, folder: Folder) -> None:
-    """Write a part for each planned file into the folder, see `files.write`."""
+def write(lines: DataFrame, planned: Plan, folder: Folder) -> tuple[()]:
+    """Write a part for each planned file into the folder, see `files.WriteText`."""
     spark, count = lines.sparkSession, len(planned.files)
     rows = [
         (file.operation, file.ranges, spread)
@@ -31,6 +31,7 @@ def write(lines: DataFrame, planned: Plan, folder: Folder) -> None:
     writer = apart.select("value").write.option("maxRecordsPerFile", 0)
     writer = writer.option("compression", planned.compression).option("lineSep", "\n")
     writer.mode("error").text(folder.location)
+    return ()
 
 
 def _apart(spark: SparkSession, count: int) -> list[int]:

@@ -59,6 +59,11 @@ class Folder:
         kind = self.filesystem.get_file_info(f"{self.root}/{name}".rstrip("/")).type
         return kind is not fs.FileType.NotFound
 
+    def size(self, name: str) -> int | None:
+        """Bytes of the file; None: it is not there."""
+        size: int | None = self.filesystem.get_file_info(f"{self.root}/{name}").size
+        return size
+
     def files(self, name: str = "", *, hidden: bool = False) -> list[str]:
         """Files under the folder, by their path below this one, sorted."""
         selector = fs.FileSelector(

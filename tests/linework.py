@@ -12,13 +12,12 @@ from spark_profiles import arrow_files, commands, places, spark_files, stores
 from spark_profiles.manifest import Manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
     from pathlib import Path
 
     from pyspark.sql import DataFrame, SparkSession
 
-    from spark_profiles.fileplan import Plan
-    from spark_profiles.stores import Folder
+    from spark_profiles.files import WriteText
 
 ABOUT = Manifest(
     run_id="shop-1",
@@ -53,13 +52,13 @@ def recorded(spark: SparkSession, rows: Iterable[tuple[Any, ...]]) -> DataFrame:
     )
 
 
-def by_arrow(lines: DataFrame, scratch: Path) -> Callable[[Plan, Folder], None]:
+def by_arrow(lines: DataFrame, scratch: Path) -> WriteText:
     """What writes the lines from Parquet files that lie in `scratch`, without an engine."""
     lines.write.parquet(str(scratch))
     folder = stores.folder(scratch)
     return partial(arrow_files.write, (folder, folder.files()))
 
 
-def by_spark(lines: DataFrame, scratch: Path) -> Callable[[Plan, Folder], None]:
+def by_spark(lines: DataFrame, scratch: Path) -> WriteText:
     """What writes the lines by Spark, which needs no scratch."""
     return partial(spark_files.write, lines)

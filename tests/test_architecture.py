@@ -110,7 +110,7 @@ ALLOWED = {
     "manifest": set(),
     "contract": {"manifest"},
     "spark_files": {"commands", "fileplan", "frames", "places", "stores"},
-    "arrow_files": {"delivery", "fileplan", "places", "stores"},
+    "arrow_files": {"delivery", "digests", "fileplan", "places", "stores"},
     "files": {"digests", "fileplan", "manifest", "schemas", "stores", "errors"},
     "verify": {"contract", "digests", "manifest", "progress", "stores", "errors"},
     "statements": set(),

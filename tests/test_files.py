@@ -38,9 +38,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame, SparkSession
 
-    from spark_profiles.stores import Folder
-
-    TextsOf = Callable[[DataFrame], Callable[[fileplan.Plan, Folder], None]]
+    TextsOf = Callable[[DataFrame], files.WriteText]
 
 LIMIT = 4_000
 
@@ -142,7 +140,7 @@ def test_drawn_lines_lie_where_they_should(
     limits = Limits(LIMIT, 12)
     lines = recorded(spark, drawn(random.Random(7))).cache()
     planned = fileplan.planned(lines, limits)
-    texts_of(lines)(planned, stores.folder(tmp_path / "_parts"))
+    seen = texts_of(lines)(planned, stores.folder(tmp_path / "_parts"))
 
     sent = {r["profile_key"]: r for r in lines.withColumn("text", commands.text()).collect()}
     fitting = {key for key, r in sent.items() if r["bytes"] <= LIMIT}
@@ -153,8 +151,8 @@ def test_drawn_lines_lie_where_they_should(
     found: list[str] = []
     folder = stores.folder(tmp_path)
     parts = files._parts(folder, len(planned.files))
-    for file, written_parts in zip(planned.files, parts, strict=True):
-        done, part = files._verified(folder, "none", file, written_parts)
+    for file, written_parts, content in zip(planned.files, parts, seen or parts, strict=True):
+        done, part = files._verified(folder, "none", file, written_parts, content if seen else None)
         body = (tmp_path / part).read_bytes()
         assert (len(body), hashlib.sha256(body).hexdigest()) == (done.bytes, done.sha256)
         texts = body.decode().split("\n")[:-1]
@@ -306,6 +304,7 @@ def write_text(planned, folder):
     Path(folder.root).mkdir(parents=True)
     for n, file in enumerate(planned.files):
         Path(folder.root, f"part-{{n:05d}}").write_bytes(b"x" * (file.bytes - 1) + b"\\n")
+    return ()
 step = {step!r}
 def stop(*args, **kw):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -45,10 +45,11 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
     server.stop()
 
 
-def _as_spark_writes(planned: fileplan.Plan, folder: Folder) -> None:
+def _as_spark_writes(planned: fileplan.Plan, folder: Folder) -> tuple[()]:
     for number, file in enumerate(planned.files):
         folder.write(f"part-{number:05d}-c000.txt", (LINE % number).ljust(file.bytes - 1) + b"\n")
     folder.write("_SUCCESS", b"")
+    return ()
 
 
 def keys(client: object) -> list[str]:
