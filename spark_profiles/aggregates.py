@@ -30,7 +30,7 @@ def compute(
     as_of: datetime,
     days: Calendar,
     is_laid_out: bool = False,
-    ranks: bool = True,
+    by_sorting: bool = True,
 ) -> DataFrame:
     """Every value, in one pass; one row is a user with at least one accepted row.
 
@@ -42,20 +42,20 @@ def compute(
         as_of: the instant at which all windows end.
         days: where days, weeks and months begin.
         is_laid_out: whether the rows of a user lie together, in order of sp_key.
-        ranks: see `Sheet`.
+        by_sorting: see `Sheet`.
 
     Returns:
         sp_key and a column for each value. Rows for which a condition is null do not count. What
         a value over no rows is, `docs/operations.md` says: 0 for counts, else null.
     """
-    sheet = Sheet(source, types, as_of, days, ranks)
+    sheet = Sheet(source, types, as_of, days, by_sorting)
     found = [(value.column, _value(sheet, value)) for value in values]
     operands = rows.selectExpr(*sheet.columns())
     # With few rows a user and partition, adding up before the exchange only costs; after it,
     # sorted rows are aggregated as they stream, without a hash table.
     laid_out = operands if is_laid_out else operands.repartition("sp_key")
     steps, asked = sheet.aggregates()
-    if not is_laid_out and not sheet.is_ranked:  # a rank's window sorts by key, and more
+    if by_sorting and not is_laid_out and not sheet.is_ranked:  # a rank's window sorts too
         laid_out = laid_out.sortWithinPartitions("sp_key")
     for step in steps:
         laid_out = laid_out.selectExpr("*", *step)

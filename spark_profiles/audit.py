@@ -28,7 +28,9 @@ from spark_profiles import (
     side_by_side,
     statements,
     states,
+    stores,
 )
+from spark_profiles.arrow_files import Parquet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -118,9 +120,12 @@ class Audit:
         """The rows of one run."""
         return self.read(table).where(F.col("run_id") == run_id)
 
-    def parquet(self, table: str, run_id: str) -> tuple[str, ...] | None:
-        """The Parquet files of a run, by their names in the table's folder; None: not at hand."""
-        return self._by_delta_rs.parquet(table, run_id) if self._by_delta_rs else None
+    def parquet(self, table: str, run_id: str) -> Parquet | None:
+        """The Parquet files in which the rows of a run lie; None: the driver may not see them."""
+        if not self._by_delta_rs:
+            return None
+        names = self._by_delta_rs.parquet(table, run_id)
+        return Parquet(stores.folder(f"{self._by_delta_rs.location}/{table}"), names)
 
     def rows(self, table: str, **equal: str) -> list[dict[str, Any]]:
         """The rows with these values, on the driver: for tables with few."""

@@ -60,9 +60,9 @@ class DeltaTables:
 
     def parquet(self, table: str, run_id: str) -> tuple[str, ...]:
         """The files in which the rows of a run lie, by their names below the table's folder."""
-        found = pa.table(self._open(table).get_add_actions(flatten=True)).to_pylist()
-        names = (unquote(add["path"]) for add in found if add["partition.run_id"] == run_id)
-        return tuple(sorted(names))
+        found = pa.table(self._open(table).get_add_actions(flatten=True))
+        live = zip(*(found[name].to_pylist() for name in ("path", "partition.run_id")), strict=True)
+        return tuple(sorted(unquote(path) for path, owner in live if owner == run_id))
 
     def create(
         self,

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from itertools import repeat
 from typing import TYPE_CHECKING
 
 from spark_profiles import manifest
@@ -40,7 +39,8 @@ _AT_ONCE = 8
 
 WriteText = Callable[[Plan, Folder], Sequence[Content]]
 """Writes the lines of each planned file into a folder that is not there yet, in the order of their
-keys, as `part-<its number, from 00000>…`. Returns what it saw pass by of each; else it is read."""
+keys, as `part-<its number, from 00000>…`. Returns what it saw pass by of each file; if it cannot,
+nothing, and what lies on the store is read."""
 
 
 def write(
@@ -59,18 +59,19 @@ def write(
 
     Raises:
         DefinitionError: the folder holds other files.
-        IntegrityError: bytes or lines on the store are not as planned.
+        IntegrityError: bytes or lines that were written are not as planned.
         PlatformError: the store does not take the files.
     """
     discard(folder, only_unfinished=True)
     _refuse_taken(folder)
     hidden = folder.hidden_sibling()
     try:
-        seen = write_text(planned, hidden.within(_STAGED)) if planned.files else []
-        parts = _parts(hidden, len(planned.files))
+        count = len(planned.files)
+        seen = write_text(planned, hidden.within(_STAGED)) if planned.files else ()
+        known = seen if len(seen) == count else [None] * count
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             verified = partial(_verified, hidden, planned.compression)
-            written = list(pool.map(verified, planned.files, parts, seen or repeat(None)))
+            written = list(pool.map(verified, planned.files, _parts(hidden, count), known))
         files = tuple(file for file, _ in written)
         _publish(hidden, folder, written, about.model_copy(update=_facts(planned, files)))
     except BaseException as error:
@@ -130,9 +131,10 @@ def _verified(
     """
     if len(parts) != 1:
         raise _differs(file, f"{len(parts)} parts", "1 part")
-    content = seen or Content(hidden.chunks(parts[0]), is_gzip=compression == "gzip")
-    content.read()
-    lines, stored = content.lines, content.stored
+    if seen is None:
+        seen = Content(hidden.chunks(parts[0]), is_gzip=compression == "gzip")
+        seen.read()
+    lines, stored = seen.lines, seen.stored
     if stored.size != hidden.size(parts[0]):
         raise _differs(file, f"{hidden.size(parts[0])} bytes", f"{stored.size} bytes")
     if (lines.size, lines.ends, lines.last) != (file.bytes, file.lines, b"\n"):

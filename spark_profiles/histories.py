@@ -99,7 +99,7 @@ def _latest(sheet: Sheet, aggregate: Aggregate, rows: Condition) -> str:
     ]
     # Of the same row_id there is one row: then nothing else decides.
     newest_first = ["sp_at", *(sheet.ties() or fields.values())]
-    if not (sheet.ranks or declared or aggregate.one_per):
+    if not (sheet.by_sorting or declared or aggregate.one_per):
         return _sorted(sheet, aggregate, rows, fields, newest_first)
     order = [*declared, *(f"{name} desc nulls last" for name in newest_first)]
     return _ranked(sheet, aggregate, rows, fields, order)

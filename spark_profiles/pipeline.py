@@ -188,7 +188,7 @@ class _Stages:
         judged = _judged(self.raw, definition, raw_types, self.as_of, whole_keys=whole_keys)
         own_rows = {name: _own(judged[name], definition) for name in users.sources(definition)}
         spine = users.spine(definition, own_rows, types)
-        aggregated = _aggregated(judged, definition, types, self.as_of, ranks=not is_sail)
+        aggregated = _aggregated(judged, definition, types, self.as_of, by_sorting=not is_sail)
         with _located(definition):
             assembled = profiles.assemble(definition, spine, aggregated, spells_json=is_sail)
             consented = profiles.consented(definition, spine, aggregated)
@@ -293,7 +293,7 @@ def _aggregated(
     types: fit.Types,
     as_of: datetime,
     *,
-    ranks: bool,
+    by_sorting: bool,
 ) -> list[DataFrame]:
     """One row a user, for each source over which something is computed."""
     days = windows.Calendar(definition.time_zone, definition.week_starts)
@@ -306,7 +306,7 @@ def _aggregated(
             as_of=as_of,
             days=days,
             is_laid_out=judged[name].is_laid_out,
-            ranks=ranks,
+            by_sorting=by_sorting,
         )
         for name, wanted in values.aggregated_values(definition).items()
     ]

@@ -357,8 +357,8 @@ def _write(job: Job, audit: Audit, run: Run, lines: DataFrame, planned: fileplan
         max_bytes=job.max_bytes,
     )
     texts: files.WriteText = partial(spark_files.write, lines)
-    if (names := audit.parquet("lines", run.run_id)) is not None:
-        texts = partial(arrow_files.write, (stores.folder(f"{job.audit}/lines"), names))
+    if parquet := audit.parquet("lines", run.run_id):
+        texts = partial(arrow_files.write, parquet)
     with watching.watched(job.spark, job.listener, Event("write", "writing the import files")):
         written = files.write(texts, planned, job.folder(run), about)
     total = sum(file.bytes for file in written)

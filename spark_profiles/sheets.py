@@ -67,9 +67,9 @@ class Sheet:
     types: Mapping[str, DataType]
     as_of: datetime
     days: Calendar
-    ranks: bool = True
-    """Whether the last rows are found by windows. Else arrays are sorted where that does, which is
-    quicker on an engine with slow windows, but needs memory for all rows of a user."""
+    by_sorting: bool = True
+    """Whether rows are laid out in order: then aggregations stream, and windows rank the last rows.
+    Else users are hashed and arrays sorted, which some engines do in less time, but more memory."""
     operands: dict[str, str] = field(default_factory=dict)
     """SQL of a row -> the column that holds it; what is asked for twice is there once."""
     totals: dict[str, str] = field(default_factory=dict)

@@ -55,8 +55,13 @@ def recorded(spark: SparkSession, rows: Iterable[tuple[Any, ...]]) -> DataFrame:
 def by_arrow(lines: DataFrame, scratch: Path) -> WriteText:
     """What writes the lines from Parquet files that lie in `scratch`, without an engine."""
     lines.write.parquet(str(scratch))
-    folder = stores.folder(scratch)
-    return partial(arrow_files.write, (folder, folder.files()))
+    return partial(arrow_files.write, parquet(scratch))
+
+
+def parquet(place: Path) -> arrow_files.Parquet:
+    """All Parquet files there."""
+    folder = stores.folder(place)
+    return arrow_files.Parquet(folder, tuple(folder.files()))
 
 
 def by_spark(lines: DataFrame, scratch: Path) -> WriteText:

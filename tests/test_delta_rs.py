@@ -36,3 +36,10 @@ def test_the_files_of_a_run_are_there_under_any_name(tmp_path: Path) -> None:
         (name,) = tables.parquet("t", run_id)
         assert pq.read_table(pa.OSFile(str(place / name)))["n"].to_pylist() == [n]
     assert tables.parquet("t", "other") == ()
+    before = tables.parquet("t", "shop 1")
+    again = pa.table({"run_id": ["shop 1"], "n": [3]})
+    predicate = "run_id = 'shop 1'"
+    deltalake.write_deltalake(place, again, mode="overwrite", predicate=predicate)
+    (name,) = tables.parquet("t", "shop 1")
+    assert name not in before
+    assert pq.read_table(pa.OSFile(str(place / name)))["n"].to_pylist() == [3]

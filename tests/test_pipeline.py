@@ -92,6 +92,29 @@ def test_a_line_has_the_shape_of_the_definition(spark: SparkSession) -> None:
     }
 
 
+def test_without_row_id_the_fields_decide_between_rows_of_one_time(spark: SparkSession) -> None:
+    """The larger first, what is not known last, whatever order the rows come in."""
+    rows = [
+        {"purchase_id": n, "category": category, "amount": amount}
+        for n, (category, amount) in enumerate(
+            [("film", None), (None, "9.00"), ("film", "2.00"), ("book", "8.00"), (None, None)]
+        )
+    ]
+    newer = {"purchase_id": 9, "category": None, "amount": "1.00",
+             "purchased_at": shop.at("2026-03-30")}  # fmt: skip
+    changed = {
+        "    row_id: [purchase_id]\n": "",
+        "latest: 2, fields: {id: purchase_id, amount: amount}": (
+            "latest: 5, fields: {category: category, amount: amount, id: purchase_id}"
+        ),
+    }
+    definition = shop.definition(**changed)
+    bought = shop.purchases(spark, *rows[::2], newer, *rows[1::2])
+    lines = lines_of(plan(spark, shop.customers(spark, {}), bought, definition=definition))
+    records = lines["c1"]["user_profile"]["purchases"]["last"]
+    assert [record["id"] for record in records] == [9, 2, 0, 3, 1]
+
+
 def test_every_row_goes_somewhere_and_is_counted_there(spark: SparkSession) -> None:
     planned = plan(
         spark,

@@ -5,19 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import boto3
-import httpx
 import pytest
 from linework import ABOUT
-from moto.server import ThreadedMotoServer
 
 from spark_profiles import fileplan, files, stores, verify
 from spark_profiles.errors import DefinitionError, IntegrityError, PlatformError
 from spark_profiles.packing import Grain, Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from spark_profiles.stores import Folder
 
 RUN = "s3a://import/shop/run_id=1"
@@ -26,23 +21,6 @@ PLANNED = replace(
     ordered_by="email_hash",
 )
 LINE = b'{"operation":"UPSERT","email_hash":"%d","user_profile":{}}'
-
-
-@pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    url = f"http://127.0.0.1:{server.get_host_and_port()[1]}"
-    for name, value in {
-        "AWS_ENDPOINT_URL": url, "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x",
-        "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true",
-    }.items():  # fmt: skip
-        monkeypatch.setenv(name, value)
-    httpx.post(f"{url}/moto-api/reset")  # what it stores outlives the server
-    client = boto3.client("s3", endpoint_url=url)
-    client.create_bucket(Bucket="import")
-    yield client
-    server.stop()
 
 
 def _as_spark_writes(planned: fileplan.Plan, folder: Folder) -> tuple[()]:
