@@ -5,7 +5,8 @@
     python -m benchmarks.files s3a                   # fetches 630 MB of jars, once
 
 `same`: the lines of the CDNOW example and a hostile set, from shuffled tables, with 1, 2, 7 and 64
-shuffle partitions, classic and (from Spark 4) Connect: one hash for each stage, or exit code 1.
+shuffle partitions, classic and (from Spark 4) Connect, written by Spark and by Arrow: one hash for
+each stage, or exit code 1.
 `cost`: writing verified files, by Spark and by Arrow, of the lines of the CDNOW example, many times
 over under other keys, by turns with Spark's plain `write.text` of the same recorded lines in the
 same session, and the most memory that the JVM (with a heap of 1 GB) and Python held.
@@ -57,7 +58,7 @@ sys.path.insert(0, str(HERE / "tests"))
 
 import hostile  # noqa: E402  the tests' own
 import shop  # noqa: E402
-from linework import ABOUT  # noqa: E402
+from linework import ABOUT, parquet  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -150,9 +151,8 @@ def by_spark(lines: DataFrame, _: str = "") -> Any:
     return partial(spark_files.write, lines)
 
 
-def by_arrow(_: DataFrame, parquet: str) -> Any:
-    folder = stores.folder(parquet)
-    return partial(arrow_files.write, arrow_files.Parquet(folder, tuple(folder.files())))
+def by_arrow(_: DataFrame, place: str) -> Any:
+    return partial(arrow_files.write, parquet(Path(place)))
 
 
 def same(pythons: list[str]) -> int:
