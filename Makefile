@@ -43,7 +43,7 @@ demo: $(VENV)/.run $(if $(filter sail,$(ENGINE)),,$(VENV)/.java)  ## Two days of
 	@$(BIN)/spark-profiles demo --engine $(ENGINE) --output $(HERE)/demo-output
 
 quicker: setup  ## After a first demo: let Spark start in half the time from then on (takes a minute)
-	@$(BIN)/python -m spark_profiles.cold_start
+	@$(BIN)/python -m spark_profiles.running.cold_start
 
 bench: setup $(VENV)/.dev  ## Us and the others, side by side; SCALE=1 is 150,000 profiles
 	@cd $(HERE) && $(BIN)/python -m benchmarks.bench --scale $(SCALE) --rounds $(ROUNDS) \

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from spark_profiles import changes, commands, session
-from spark_profiles.changes import Known
+from spark_profiles.engine import session
+from spark_profiles.lines import changes, commands
+from spark_profiles.lines.changes import Known
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

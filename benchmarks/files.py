@@ -35,23 +35,15 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from spark_profiles import (
-    arrow_files,
-    changes,
-    commands,
-    fileplan,
-    files,
-    loader,
-    pipeline,
-    places,
-    schemas,
-    spark_files,
-    stores,
-    verify,
-)
+from spark_profiles import stores
+from spark_profiles.audit import places, schemas
+from spark_profiles.definition import loader
 from spark_profiles.demo import tables as example
 from spark_profiles.errors import PlatformError
-from spark_profiles.packing import Limits
+from spark_profiles.files import arrow_files, fileplan, spark_files, verify, writing
+from spark_profiles.files.packing import Limits
+from spark_profiles.lines import changes, commands
+from spark_profiles.planning import pipeline
 
 HERE = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(HERE / "tests"))
@@ -144,7 +136,7 @@ def one(mode: str, tables: Path) -> dict[str, dict[str, str]]:
 def write(lines: DataFrame, texts: Any, place: str, limit: int) -> Any:
     """All that a run does from recorded lines to the manifest."""
     planned = fileplan.planned(lines, Limits(limit))
-    return files.write(texts, planned, stores.folder(place), ABOUT)
+    return writing.write(texts, planned, stores.folder(place), ABOUT)
 
 
 def by_spark(lines: DataFrame, _: str = "") -> Any:

@@ -29,16 +29,17 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from spark_profiles import stores, upload
-from spark_profiles.datamart import Connection, Datamart, Token
-from spark_profiles.reading import CHUNK
-from spark_profiles.upload import FileRecord
+from spark_profiles import stores
+from spark_profiles.audit.records import FileRecord
+from spark_profiles.delivery import upload
+from spark_profiles.delivery.datamart import Connection, Datamart, Token
+from spark_profiles.delivery.reading import CHUNK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from spark_profiles.channel import Exchange
-    from spark_profiles.upload import RejectedLine
+    from spark_profiles.audit.records import RejectedLine
+    from spark_profiles.delivery.channel import Exchange
 
 
 def main() -> None:

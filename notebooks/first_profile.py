@@ -9,7 +9,7 @@
 import datetime as dt
 
 import spark_profiles as sp
-from spark_profiles import session
+from spark_profiles.engine import session
 
 spark = session.current_session("first profile")  # on a cluster: the session that is there
 

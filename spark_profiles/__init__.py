@@ -6,7 +6,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from spark_profiles.definition import (
+    from spark_profiles.definition.loader import load_definition, parse_definition
+    from spark_profiles.definition.model import (
         Definition,
         Derived,
         Identifier,
@@ -14,11 +15,10 @@ if TYPE_CHECKING:
         ProfileKeys,
         Survivor,
     )
+    from spark_profiles.definition.operations import Aggregate
+    from spark_profiles.definition.source import Rule, Source
     from spark_profiles.errors import SparkProfilesError
-    from spark_profiles.loader import load_definition, parse_definition
-    from spark_profiles.operations import Aggregate
-    from spark_profiles.pipeline import Plan, plan
-    from spark_profiles.source import Rule, Source
+    from spark_profiles.planning.pipeline import Plan, plan
 
 __all__ = [
     "Aggregate",
@@ -38,20 +38,20 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Aggregate": "operations",
-    "Definition": "definition",
-    "Derived": "definition",
-    "Identifier": "definition",
-    "OwnValue": "definition",
-    "Plan": "pipeline",
-    "ProfileKeys": "definition",
-    "Rule": "source",
-    "Source": "source",
-    "Survivor": "definition",
+    "Aggregate": "definition.operations",
+    "Definition": "definition.model",
+    "Derived": "definition.model",
+    "Identifier": "definition.model",
+    "OwnValue": "definition.model",
+    "Plan": "planning.pipeline",
+    "ProfileKeys": "definition.model",
+    "Rule": "definition.source",
+    "Source": "definition.source",
+    "Survivor": "definition.model",
     "SparkProfilesError": "errors",
-    "load_definition": "loader",
-    "parse_definition": "loader",
-    "plan": "pipeline",
+    "load_definition": "definition.loader",
+    "parse_definition": "definition.loader",
+    "plan": "planning.pipeline",
 }
 
 

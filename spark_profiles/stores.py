@@ -127,6 +127,14 @@ class Folder:
         self.filesystem.move(self.root, other.root)
 
 
+@dataclass(frozen=True)
+class Parquet:
+    """Parquet files, by their names below a folder."""
+
+    folder: Folder
+    names: tuple[str, ...]
+
+
 def folder(location: str | Path) -> Folder:
     """The folder at a path or URI (`/a/b`, `s3a://bucket/a`, `dbfs:/Volumes/…`, `hdfs://…`).
 

@@ -56,7 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def spark_session(request: pytest.FixtureRequest) -> Iterator[SparkSession]:
     """One session for the whole run, with the settings that make small queries quick."""
-    from spark_profiles import session
+    from spark_profiles.engine import session
 
     if request.config.getoption("--engine") == "sail":
         yield session.embedded_session()
@@ -102,7 +102,7 @@ def spark(
     Spark writes all of the audit tables, as on a cluster, but where a test is marked `at_hand`.
     """
     if not request.node.get_closest_marker("at_hand"):
-        monkeypatch.setattr("spark_profiles.session.is_at_hand", lambda *_: False)
+        monkeypatch.setattr("spark_profiles.engine.session.is_at_hand", lambda *_: False)
     yield spark_session
     for table in spark_session.sql("SHOW TABLES").collect():
         if table["isTemporary"]:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import operations_table
 import twin
 
-from spark_profiles import loader, pipeline
+from spark_profiles.definition import loader
+from spark_profiles.planning import pipeline
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

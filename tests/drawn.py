@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import twin
 
-from spark_profiles import loader, pipeline
+from spark_profiles.definition import loader
+from spark_profiles.planning import pipeline
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -171,7 +172,7 @@ def compared(case: Case) -> int:
 
 
 if __name__ == "__main__":
-    from spark_profiles import session
+    from spark_profiles.engine import session
 
     drawn = draw(*map(int, sys.argv[1:4]))
     wrong = differences(drawn, computed(session.embedded_session(), drawn))

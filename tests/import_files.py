@@ -9,7 +9,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from spark_profiles.upload import FileRecord, FileStatus, RejectedLine
+from spark_profiles.audit.records import FileRecord, FileStatus, RejectedLine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
-from spark_profiles import arrow_files, commands, places, spark_files, stores
-from spark_profiles.manifest import Manifest
+from spark_profiles import stores
+from spark_profiles.audit import places
+from spark_profiles.files import arrow_files, spark_files
+from spark_profiles.files.manifest import Manifest
+from spark_profiles.lines import commands
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame, SparkSession
 
-    from spark_profiles.files import WriteText
+    from spark_profiles.files.writing import WriteText
 
 ABOUT = Manifest(
     run_id="shop-1",
@@ -58,10 +61,10 @@ def by_arrow(lines: DataFrame, scratch: Path) -> WriteText:
     return partial(arrow_files.write, parquet(scratch))
 
 
-def parquet(place: Path) -> arrow_files.Parquet:
+def parquet(place: Path) -> stores.Parquet:
     """All Parquet files there."""
     folder = stores.folder(place)
-    return arrow_files.Parquet(folder, tuple(folder.files()))
+    return stores.Parquet(folder, tuple(folder.files()))
 
 
 def by_spark(lines: DataFrame, scratch: Path) -> WriteText:

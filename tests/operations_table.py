@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from spark_profiles import commands, documents, loader, pipeline, windows
+from spark_profiles.definition import documents, loader, windows
+from spark_profiles.lines import commands
+from spark_profiles.planning import pipeline
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from spark_profiles.definition import Definition
+    from spark_profiles.definition.model import Definition
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "operations.md"

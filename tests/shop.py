@@ -5,12 +5,12 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
-from spark_profiles import loader
+from spark_profiles.definition import loader
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-    from spark_profiles.definition import Definition
+    from spark_profiles.definition.model import Definition
 
 AS_OF = "2026-03-31"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -12,230 +13,55 @@ import pytest
 import spark_profiles
 
 PACKAGE = Path(spark_profiles.__file__).parent
-MODULES = sorted(PACKAGE.glob("*.py"))
+MODULES = sorted(
+    path for path in PACKAGE.rglob("*.py") if path.stem not in {"__init__", "__main__"}
+)
 
-# Module -> what of ours it may import. Stages meet only in `pipeline`, effects only in `run`.
+# Package, or module beside the packages -> what of ours it may import: lower layers only.
 ALLOWED = {
     "errors": set(),
     "progress": set(),
-    "meanwhile": {"progress"},
-    "profiling": {"errors", "progress"},
-    "windows": set(),
-    "schemas": {"records", "states"},
-    "states": {"errors"},
-    "sql": set(),
-    "language": {"sql"},
-    "source": {"language", "sql"},
-    "operations": {"language", "windows"},
-    "definition": {"delivery", "language", "operations", "source"},
-    "values": {"definition", "operations", "sql"},
-    "documents": {"definition", "errors", "language"},
-    "consistency": {"definition", "delivery", "errors", "language", "operations", "sql", "values"},
-    "loader": {
-        "consistency",
-        "definition",
-        "delivery",
-        "documents",
-        "json_schema",
-        "errors",
-        "language",
-        "source",
-    },
-    "json_schema": {"definition"},
-    "salvage": {"consistency", "definition", "errors", "operations", "values"},
-    "expressions": {"errors", "language", "sql"},
-    "keys": set(),
-    "frames": set(),
-    "side_by_side": set(),
-    "watching": {"progress"},
-    "columns": {"sql"},
     "stores": {"errors"},
-    "guard": {"errors"},
-    "sources": {"definition", "errors", "language", "side_by_side", "source"},
-    "fit": {
-        "columns",
-        "consistency",
-        "definition",
-        "errors",
-        "expressions",
-        "keys",
-        "language",
-        "operands",
-        "operations",
-        "source",
-        "sql",
+    "meanwhile": {"progress"},
+    "definition": {"errors"},
+    "engine": {"errors", "progress"},
+    "rows": {"definition", "engine", "errors"},
+    "profiles": {"definition", "errors", "rows"},
+    "audit": {"definition", "engine", "errors", "rows", "stores"},
+    "lines": {"audit", "definition", "rows"},
+    "planning": {"audit", "definition", "engine", "errors", "lines", "profiles", "rows"},
+    "files": {"audit", "definition", "engine", "errors", "lines", "progress", "stores"},
+    "delivery": {"audit", "errors", "progress", "stores"},
+    "running": {
+        "audit", "definition", "delivery", "engine", "errors", "files", "lines", "planning",
+        "profiles", "progress", "rows", "stores",
     },
-    "conform": {"columns", "keys", "source", "sql"},
-    "users": {"columns", "definition", "keys", "sql", "values"},
-    "accounting": {"conform", "definition", "sql", "users"},
-    "arithmetic": set(),
-    "sheets": {"arithmetic", "columns", "source", "sql", "windows"},
-    "folds": {"arithmetic", "operations", "sheets"},
-    "histories": {"arithmetic", "folds", "operations", "sheets", "sql", "errors"},
-    "operands": {"errors", "histories", "language", "operations", "sheets", "values"},
-    "aggregates": {
-        "arithmetic",
-        "folds",
-        "histories",
-        "sheets",
-        "sql",
-        "windows",
-        "values",
-        "operations",
-        "source",
+    "aftercare": {
+        "audit", "definition", "delivery", "engine", "errors", "files", "lines", "planning",
+        "progress", "rows", "running", "stores",
     },
-    "population": {"errors"},
-    "shapes": {"columns", "sql"},
-    "consents": {"definition", "errors", "values"},
-    "profiles": {
-        "columns",
-        "consents",
-        "expressions",
-        "population",
-        "shapes",
-        "sql",
-        "values",
-        "definition",
-        "operations",
-        "errors",
+    "emulator": {"errors"},
+    "demo": {
+        "audit", "definition", "delivery", "emulator", "engine", "errors", "planning", "progress",
+        "running",
     },
-    "changes": {"columns", "keys", "schemas"},
-    "delivery": set(),
-    "places": set(),
-    "commands": {"delivery", "places", "schemas"},
-    "patches": {"columns", "delivery", "sql"},
-    "packing": set(),
-    "fileplan": {"frames", "packing", "places", "schemas", "errors"},
-    "digests": set(),
-    "manifest": set(),
-    "contract": {"manifest"},
-    "spark_files": {"commands", "fileplan", "frames", "places", "stores"},
-    "arrow_files": {"delivery", "digests", "errors", "fileplan", "places", "stores"},
-    "files": {"digests", "fileplan", "manifest", "schemas", "stores", "errors"},
-    "verify": {"contract", "digests", "manifest", "progress", "stores", "errors"},
-    "statements": set(),
-    "runs": {"columns", "delivery", "guard", "schemas", "states"},
-    "audit": {
-        "arrow_files",
-        "delta_rs",
-        "frames",
-        "guard",
-        "places",
-        "runs",
-        "schemas",
-        "side_by_side",
-        "slices",
-        "statements",
-        "states",
-        "stores",
-    },
-    "leases": {"errors"},
-    "stats": {"guard", "schemas"},
-    "sdl": {"errors"},
-    "sdl_fit": {"errors", "guard", "language", "schemas", "sdl", "sql"},
-    "slices": set(),
-    "attribution": {"slices", "upload"},
-    "journal": {"slices", "upload"},
-    "tokens": {"errors"},
-    "outcomes": set(),
-    "retry": set(),
-    "channel": {"outcomes", "retry", "tokens", "errors"},
-    "datamart": {"channel", "outcomes", "retry", "tokens", "errors"},
-    "records": set(),
-    "matching": {"datamart", "records"},
-    "results": {"datamart", "records", "errors"},
-    "interrupts": set(),
-    "reading": {"records", "errors"},
-    "telling": {"records", "progress"},
-    "sending": {
-        "datamart",
-        "interrupts",
-        "matching",
-        "progress",
-        "reading",
-        "records",
-        "results",
-        "telling",
-        "errors",
-    },
-    "upload": {"datamart", "progress", "records", "sending", "errors"},
-    "delta_rs": {"errors"},
-    "courier": {
-        "datamart",
-        "journal",
-        "leases",
-        "progress",
-        "records",
-        "slices",
-        "states",
-        "stores",
-        "upload",
-        "errors",
-    },
-    "trial_line": {"courier", "datamart", "records", "results", "errors"},
-    "metrics": {"channel", "progress", "records"},
-    "session": {"errors", "jars", "jdk"},
-    "jars": {"errors"},
-    "jdk": set(),
-    "history": {"frames", "audit", "places", "runs", "schemas", "attribution", "upload"},
-    "removal": {"audit"},
-    "views": {"audit", "history"},
-    "explain": {"audit", "history", "persons", "runs", "errors"},
-    "dictionary": {"schemas"},
-    "migrations": {"audit", "schemas", "side_by_side", "errors"},
-    "kept": {"files", "stores"},
-    "receipts": set(),
-    "persons": {"frames", "audit", "receipts"},
-    "maintain": {
-        "audit",
-        "runs",
-        "columns",
-        "history",
-        "leases",
-        "removal",
-        "progress",
-        "schemas",
-        "states",
-        "stores",
-        "errors",
-    },
-}
-LAZY = {
-    "conform",
-    "accounting",
-    "users",
-    "keys",
-    "fit",
-    "arithmetic",
-    "sheets",
-    "folds",
-    "histories",
-    "operands",
-    "aggregates",
-    "population",
-    "shapes",
-    "consents",
-    "profiles",
-    "changes",
-    "places",
-    "commands",
-    "patches",
-    "columns",
-    "expressions",
-}
+}  # fmt: skip
+STAGES = ("rows", "profiles", "lines", "planning")
+"""Lazy, but for what says in its first word that it is an EDGE: nothing in them starts a job."""
+
 ACTIONS = {
     "collect", "toPandas", "show", "cache", "persist", "isEmpty", "foreach", "rdd", "checkpoint",
     "sparkContext", "_jvm", "_jdf", "toLocalIterator", "write", "udf", "pandas_udf", "current_date",
     "current_timestamp", "now",
 }  # fmt: skip
-NO_SPARK = {"errors", "progress", "windows", "sql", "language", "source", "operations",
-            "definition", "documents", "json_schema", "consistency", "loader", "salvage", "values",
-            "schemas", "states", "guard", "stores", "tokens", "outcomes", "retry", "channel",
-            "datamart", "records", "matching", "results", "reading", "telling", "sending",
-            "upload", "interrupts", "delta_rs", "courier", "trial_line", "metrics", "leases",
-            "slices", "attribution", "sdl",
-            "journal", "receipts", "kept", "dictionary",
-            "delivery", "packing", "digests", "manifest", "contract", "verify"}  # fmt: skip
+BY_SPARK = {"audit.history", "audit.migrations", "audit.places", "audit.runs", "audit.stats",
+            "audit.tables", "audit.views", "files.fileplan", "files.spark_files"}  # fmt: skip
+"""What needs Spark in packages that are else of use without it: deliver, verify, check, send."""
+
+
+def name_of(path: Path) -> str:
+    """The name of a module below ours: `files.packing`."""
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
 
 
 def imports(path: Path) -> set[str]:
@@ -244,49 +70,55 @@ def imports(path: Path) -> set[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module == "spark_profiles":
-            found |= {f"spark_profiles.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
+            inside = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= inside & OUR_NAMES or {node.module}
     return found
 
 
-@pytest.mark.parametrize("module", sorted(ALLOWED))
-def test_imports_point_one_way(module: str) -> None:
-    ours = {
-        name.split(".")[1]
-        for name in imports(PACKAGE / f"{module}.py")
-        if name.startswith("spark_profiles.")
+OUR_NAMES = {f"spark_profiles.{name_of(path)}" for path in MODULES}
+
+
+def ours(path: Path) -> set[str]:
+    """Names, below ours, of our modules that a file imports."""
+    return {name.removeprefix("spark_profiles.") for name in imports(path) & OUR_NAMES}
+
+
+@pytest.mark.parametrize("package", sorted(ALLOWED))
+def test_imports_point_one_way(package: str) -> None:
+    paths = [path for path in MODULES if name_of(path).split(".")[0] == package]
+    assert paths
+    found = {name.split(".")[0] for path in paths for name in ours(path)}
+    assert found - {package} <= ALLOWED[package]
+
+
+def test_no_module_needs_itself() -> None:
+    graphlib.TopologicalSorter(ALLOWED).prepare()
+    graphlib.TopologicalSorter({name_of(path): ours(path) for path in MODULES}).prepare()
+
+
+def test_every_package_has_its_place() -> None:
+    assert {name_of(path).split(".")[0] for path in MODULES} == ALLOWED.keys() | {"cli"}
+
+
+@pytest.mark.parametrize("package", STAGES)
+def test_stages_start_nothing(package: str) -> None:
+    for path in (PACKAGE / package).glob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        if not (ast.get_docstring(tree) or "").startswith("EDGE."):
+            used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+            assert not used & ACTIONS, path
+
+
+def test_what_needs_no_spark_does_not_import_it() -> None:
+    free = {"errors", "progress", "stores", "meanwhile", "definition", "delivery", "audit", "files"}
+    asking = {
+        name_of(path)
+        for path in MODULES
+        if name_of(path).split(".")[0] in free
+        and any(name.startswith("pyspark") for name in imports(path))
     }
-    assert ours <= ALLOWED[module]
-
-
-def test_every_module_has_its_place() -> None:
-    orders = {
-        "cold_start",
-        "pipeline",
-        "recording",
-        "settling",
-        "run",
-        "rollback",
-        "erase",
-        "why",
-        "show",
-        "__init__",
-    }
-    assert {path.stem for path in MODULES} == ALLOWED.keys() | orders
-
-
-@pytest.mark.parametrize("module", sorted(LAZY))
-def test_lazy_modules_start_nothing(module: str) -> None:
-    tree = ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
-    used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    assert not used & ACTIONS
-
-
-@pytest.mark.parametrize("module", sorted(NO_SPARK))
-def test_what_needs_no_spark_does_not_import_it(module: str) -> None:
-    assert not {name for name in imports(PACKAGE / f"{module}.py") if name.startswith("pyspark")}
+    assert asking == BY_SPARK
 
 
 def test_no_module_is_long() -> None:
@@ -324,10 +156,17 @@ def test_checking_a_definition_loads_no_spark() -> None:
 
 def test_the_map_of_modules_says_what_each_is_for() -> None:
     page = (PACKAGE.parent / "docs" / "modules.md").read_text(encoding="utf-8")
-    for path in MODULES:
-        if path.stem == "__init__":
-            continue
-        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-        first = text.split("\n\n")[0].replace("\n", " ").replace("|", "\\|")
-        assert page.count(f"| `{path.stem}` | {first} |") == 1, path.stem
-    assert page.count("\n| `") == len(MODULES) - 1
+    mapped = [path for path in MODULES if path.parent.name not in {"cli", "emulator", "demo"}]
+    for path in mapped:
+        first = _first_line(path)
+        assert page.count(f"| `{path.stem}` | {first} |") == 1, path
+    assert page.count("\n| `") == len(mapped)
+    for package in {path.parent for path in mapped} - {PACKAGE}:
+        title = f"## `{package.name}`\n\n{_first_line(package / '__init__.py')}\n\n| "
+        assert page.count(title) == 1, package
+
+
+def _first_line(path: Path) -> str:
+    """What the module or package says of itself in its first sentence."""
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return text.split("\n\n")[0].replace("\n", " ").replace("|", "\\|")

@@ -17,9 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 from linework import ABOUT, parquet, row
 
-from spark_profiles import arrow_files, fileplan, files, stores, verify
+from spark_profiles import stores
 from spark_profiles.errors import IntegrityError, PlatformError
-from spark_profiles.packing import Grain, Limits
+from spark_profiles.files import arrow_files, fileplan, verify, writing
+from spark_profiles.files.packing import Grain, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,7 +73,7 @@ def place(tmp_path: Path, lines: list[tuple[Any, ...]]) -> Path:
 
 def write(place: Path, location: Any, plan: fileplan.Plan | None = None) -> Any:
     texts = lambda *asked: arrow_files.write(parquet(place), *asked)  # noqa: E731
-    return files.write(texts, plan or planned(place), stores.folder(location), ABOUT)
+    return writing.write(texts, plan or planned(place), stores.folder(location), ABOUT)
 
 
 def test_every_line_is_written_once_in_the_order_of_keys(
@@ -150,9 +151,9 @@ def test_what_is_recorded_wrong_is_told_and_leaves_nothing(
 def test_a_recorded_file_that_vanishes_is_no_fault_of_the_store(
     place: Path, tmp_path: Path
 ) -> None:
-    gone = arrow_files.Parquet(stores.folder(place), ("0.parquet", "gone.parquet"))
+    gone = stores.Parquet(stores.folder(place), ("0.parquet", "gone.parquet"))
     with pytest.raises(IntegrityError, match=r"recorded cannot be read(.|\n)*gone.parquet"):
-        files.write(lambda *asked: arrow_files.write(gone, *asked), planned(place),
+        writing.write(lambda *asked: arrow_files.write(gone, *asked), planned(place),
                     stores.folder(tmp_path / "run"), ABOUT)  # fmt: skip
     assert list(tmp_path.iterdir()) == [place]
 
@@ -165,7 +166,7 @@ def test_a_part_that_is_shorter_than_what_was_written_is_found(place: Path, tmp_
         return seen
 
     with pytest.raises(IntegrityError, match="not as recorded"):
-        files.write(cut, planned(place), stores.folder(tmp_path / "run"), ABOUT)
+        writing.write(cut, planned(place), stores.folder(tmp_path / "run"), ABOUT)
     assert list(tmp_path.iterdir()) == [place]
 
 

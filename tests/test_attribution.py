@@ -8,10 +8,10 @@ import io
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spark_profiles import slices
-from spark_profiles.attribution import MOST_PARTS, Evidence
-from spark_profiles.slices import Slice
-from spark_profiles.upload import FileRecord, FileStatus
+from spark_profiles.audit import slices
+from spark_profiles.audit.attribution import MOST_PARTS, Evidence
+from spark_profiles.audit.records import FileRecord, FileStatus
+from spark_profiles.audit.slices import Slice
 
 
 def record(part: Slice, bad: frozenset[int], name: str) -> FileRecord:

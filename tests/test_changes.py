@@ -11,8 +11,9 @@ import shop
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from spark_profiles import changes, schemas, stats
-from spark_profiles.changes import Known, Policy
+from spark_profiles.audit import schemas, stats
+from spark_profiles.lines import changes
+from spark_profiles.lines.changes import Known, Policy
 
 if TYPE_CHECKING:
     from pathlib import Path

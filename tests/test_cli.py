@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import shop
 
-from spark_profiles import cli, jdk, session
+from spark_profiles import cli
 from spark_profiles.cli import options
 from spark_profiles.emulator import server
+from spark_profiles.engine import jdk, session
 from spark_profiles.errors import PlatformError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spark_profiles import jars, session
+from spark_profiles.engine import jars, session
 from spark_profiles.errors import PlatformError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MAPPED = """
 from pathlib import Path
-from spark_profiles import session
+from spark_profiles.engine import session
 jvm = session.local_session("test")._jvm.java.lang.ProcessHandle.current().pid()
 print(Path(f"/proc/{jvm}/maps").read_text())
 """
@@ -37,7 +37,7 @@ def test_sessions_read_the_classes_that_were_laid_out(tmp_path: Path) -> None:
         return str(tmp_path / "classes.jsa") in told.stdout
 
     assert not mapped()
-    subprocess.run([sys.executable, "-m", "spark_profiles.cold_start"], env=env, check=True)
+    subprocess.run([sys.executable, "-m", "spark_profiles.running.cold_start"], env=env, check=True)
     assert mapped()
 
 

@@ -13,7 +13,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import functions as F
 
-from spark_profiles import columns, loader, pipeline
+from spark_profiles.definition import loader
+from spark_profiles.planning import pipeline
+from spark_profiles.rows import columns
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -11,8 +11,10 @@ import pytest
 import shop
 import yaml
 
-from spark_profiles import changes, json_schema, loader, pipeline
+from spark_profiles.definition import json_schema, loader
 from spark_profiles.errors import DefinitionError
+from spark_profiles.lines import changes
+from spark_profiles.planning import pipeline
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -13,8 +13,9 @@ import pytest
 import written_run
 from import_files import wait_for
 
-from spark_profiles import cli, courier
-from spark_profiles.delta_rs import DeltaTables
+from spark_profiles import cli
+from spark_profiles.audit.delta_rs import DeltaTables
+from spark_profiles.delivery import courier
 from spark_profiles.emulator import server
 from spark_profiles.emulator.faults import Fault
 from spark_profiles.errors import DefinitionError, IntegrityError, UnsettledError
@@ -243,7 +244,7 @@ def test_the_token_shows_nowhere(
     broken = "sending.Sending._arrived = None" if ending == "a fault of ours" else ""
     script = (
         "import logging, sys; logging.basicConfig(level=1)\n"
-        f"from spark_profiles import sending; {broken}\n"
+        f"from spark_profiles.delivery import sending; {broken}\n"
         "from spark_profiles import cli; sys.exit(cli.guarded(cli.app, sys.argv[1:]))"
     )
     command = written.command(emulator.url, "--json")

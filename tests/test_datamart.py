@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spark_profiles.datamart import (
+from spark_profiles.delivery.datamart import (
     AmbiguousOutcome,
     Connection,
     Datamart,
     RetryPolicy,
     Token,
 )
+from spark_profiles.delivery.retry import wait_before
 from spark_profiles.errors import DefinitionError, UnavailableError
-from spark_profiles.retry import wait_before
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import spark_profiles as sp
-from spark_profiles import documents, json_schema, loader
+from spark_profiles.definition import documents, json_schema, loader
 from spark_profiles.errors import DefinitionError
 
 ROOT = Path(__file__).parent.parent

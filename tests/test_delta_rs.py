@@ -9,7 +9,7 @@ import deltalake
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from spark_profiles.delta_rs import DeltaTables
+from spark_profiles.audit.delta_rs import DeltaTables
 
 if TYPE_CHECKING:
     from pathlib import Path

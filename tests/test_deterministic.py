@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import drawn
 import pytest
 
-from spark_profiles import commands, pipeline
+from spark_profiles.lines import commands
+from spark_profiles.planning import pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from spark_profiles import dictionary, schemas
+from spark_profiles.audit import dictionary, schemas
 
 PAGE = Path(__file__).parent.parent / "docs" / "audit.md"
 
@@ -18,7 +18,7 @@ def test_every_column_has_its_sentence_in_the_order_of_the_schema() -> None:
 
 def test_the_page_is_current() -> None:
     assert PAGE.read_text(encoding="utf-8") == dictionary.markdown(), (
-        "write it anew: python -m spark_profiles.dictionary > docs/audit.md"
+        "write it anew: python -m spark_profiles.audit.dictionary > docs/audit.md"
     )
 
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 import typer
 
-from spark_profiles import cli, errors, loader, schemas
+from spark_profiles import cli, errors
+from spark_profiles.audit import schemas
+from spark_profiles.definition import loader
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

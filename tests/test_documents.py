@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from spark_profiles import loader
+from spark_profiles.definition import loader
 from spark_profiles.errors import DefinitionError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from spark_profiles.definition import Definition
+    from spark_profiles.definition.model import Definition
 
 BASE = """\
 variables: {compartment: 1606, country: FR, folder: "${brand}/${country}"}

@@ -13,10 +13,12 @@ import pytest
 import shop
 from test_run import Shop
 
-from spark_profiles import erase, kept, persons, receipts, run, stores
+from spark_profiles import stores
+from spark_profiles.aftercare import erase, kept, persons, receipts
+from spark_profiles.audit.guard import Acceptance
 from spark_profiles.emulator import server
 from spark_profiles.errors import DefinitionError, UnconfirmedError
-from spark_profiles.guard import Acceptance
+from spark_profiles.running import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,10 +9,12 @@ import pytest
 import shop
 from test_run import PEOPLE, Shop
 
-from spark_profiles import explain, run, views, why
+from spark_profiles.aftercare import explain, why
+from spark_profiles.audit import views
+from spark_profiles.audit.guard import Acceptance
 from spark_profiles.emulator import server
 from spark_profiles.errors import DefinitionError, UnconfirmedError
-from spark_profiles.guard import Acceptance
+from spark_profiles.running import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from import_files import Shelf, Time
 
-from spark_profiles import upload
-from spark_profiles.datamart import Connection, Datamart, RetryPolicy, Token
+from spark_profiles.audit.records import FileStatus
+from spark_profiles.delivery import upload
+from spark_profiles.delivery.datamart import Connection, Datamart, RetryPolicy, Token
 from spark_profiles.emulator import server
 from spark_profiles.emulator.behaviour import Behaviour
 from spark_profiles.emulator.faults import OF_EXECUTIONS, Fault
 from spark_profiles.errors import RefusedError, UnavailableError
-from spark_profiles.upload import FileStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from spark_profiles.datamart import Exchange
+    from spark_profiles.audit.records import FileRecord, RejectedLine
+    from spark_profiles.delivery.datamart import Exchange
     from spark_profiles.emulator.server import Emulator
-    from spark_profiles.upload import FileRecord, RejectedLine
 
 SECRET = "api:the-token-of-the-scripts"
 RETRY = RetryPolicy(attempts=4, longest_wait_s=4.0)

@@ -18,27 +18,20 @@ import pytest
 from linework import ABOUT, by_arrow, by_spark, recorded, row
 from pyspark.sql import functions as F
 
-from spark_profiles import (
-    arrow_files,
-    commands,
-    fileplan,
-    files,
-    packing,
-    places,
-    spark_files,
-    stores,
-    verify,
-)
-from spark_profiles.delivery import MEMBERS
+from spark_profiles import stores
+from spark_profiles.audit import places
+from spark_profiles.definition.delivery import MEMBERS
 from spark_profiles.errors import DefinitionError, IntegrityError, PlatformError
-from spark_profiles.packing import Limits
+from spark_profiles.files import arrow_files, fileplan, packing, spark_files, verify, writing
+from spark_profiles.files.packing import Limits
+from spark_profiles.lines import commands
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pyspark.sql import DataFrame, SparkSession
 
-    TextsOf = Callable[[DataFrame], files.WriteText]
+    TextsOf = Callable[[DataFrame], writing.WriteText]
 
 LIMIT = 4_000
 
@@ -61,7 +54,7 @@ def written(
 ) -> tuple[fileplan.ImportFile, ...]:
     lines = lines.cache()
     planned = fileplan.planned(lines, limits, **more)
-    made = files.write(texts_of(lines), planned, stores.folder(folder), ABOUT)
+    made = writing.write(texts_of(lines), planned, stores.folder(folder), ABOUT)
     lines.unpersist()
     return made
 
@@ -105,7 +98,7 @@ def test_what_an_attempt_left_is_no_part_of_a_file(tmp_path: Path) -> None:
     for path in (*whole, *left):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).touch()
-    assert files._parts(stores.folder(tmp_path), 2) == [[path] for path in whole]
+    assert writing._parts(stores.folder(tmp_path), 2) == [[path] for path in whole]
 
 
 ACCOUNTS = [
@@ -150,9 +143,11 @@ def test_drawn_lines_lie_where_they_should(
     told = places_told(spark, lines, planned)
     found: list[str] = []
     folder = stores.folder(tmp_path)
-    parts = files._parts(folder, len(planned.files))
+    parts = writing._parts(folder, len(planned.files))
     for file, written_parts, content in zip(planned.files, parts, seen or parts, strict=True):
-        done, part = files._verified(folder, "none", file, written_parts, content if seen else None)
+        done, part = writing._verified(
+            folder, "none", file, written_parts, content if seen else None
+        )
         body = (tmp_path / part).read_bytes()
         assert (len(body), hashlib.sha256(body).hexdigest()) == (done.bytes, done.sha256)
         texts = body.decode().split("\n")[:-1]
@@ -280,7 +275,7 @@ def test_lines_that_differ_from_the_plan_leave_nothing(
     planned = fileplan.planned(lines, limits)
     texts = texts_of(lines.where("profile_key <> 'c1'"))
     with pytest.raises(IntegrityError, match="not as recorded"):
-        files.write(texts, planned, stores.folder(tmp_path / "run"), ABOUT)
+        writing.write(texts, planned, stores.folder(tmp_path / "run"), ABOUT)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -298,8 +293,9 @@ import os, signal, sys
 from pathlib import Path
 sys.path[:0] = [{tests!r}]
 from linework import ABOUT
-from spark_profiles import files, fileplan, stores
-from spark_profiles.packing import Grain, Limits
+from spark_profiles import stores
+from spark_profiles.files import fileplan, writing
+from spark_profiles.files.packing import Grain, Limits
 def write_text(planned, folder):
     Path(folder.root).mkdir(parents=True)
     for n, file in enumerate(planned.files):
@@ -308,12 +304,12 @@ def write_text(planned, folder):
 step = {step!r}
 def stop(*args, **kw):
     os.kill(os.getpid(), signal.SIGKILL)
-if step == "verify": files._verified = stop
+if step == "verify": writing._verified = stop
 if step == "name": stores.Folder.move = stop
 if step == "manifest": stores.Folder.write = stop
 if step == "appear": stores.Folder.become = stop
 planned = fileplan.plan([Grain("UPSERT", n, n, 1, 60, 60) for n in range(3)], Limits(100))
-files.write(write_text, planned, stores.folder({folder!r}), ABOUT)
+writing.write(write_text, planned, stores.folder({folder!r}), ABOUT)
 """
 
 
@@ -369,7 +365,7 @@ def test_a_fault_of_ours_is_not_laid_on_the_store(
     def faulty(*args: Any) -> None:
         raise KeyError("file")
 
-    monkeypatch.setattr(files, "_publish", faulty)
+    monkeypatch.setattr(writing, "_publish", faulty)
     with pytest.raises(KeyError):
         written(texts_of, recorded(spark, [row("a", {})]), tmp_path / "run", Limits(LIMIT))
     assert list(tmp_path.iterdir()) == []  # and nothing is left lying about

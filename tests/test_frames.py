@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spark_profiles import frames
+from spark_profiles.engine import frames
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

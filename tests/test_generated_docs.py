@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from spark_profiles import metrics, outcomes
+from spark_profiles.delivery import metrics, outcomes
 from spark_profiles.emulator import behaviour, faults
 
 DOCS = Path(__file__).parent.parent / "docs"

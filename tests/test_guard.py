@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from spark_profiles import guard
+from spark_profiles.audit import guard
+from spark_profiles.audit.guard import Acceptance, Figures, Limits, PropertyStats, SourceCounts
 from spark_profiles.errors import GuardError
-from spark_profiles.guard import Acceptance, Figures, Limits, PropertyStats, SourceCounts
 
 AS_OF = datetime(2026, 3, 31, tzinfo=timezone.utc)
 

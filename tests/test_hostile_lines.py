@@ -13,9 +13,13 @@ import jsonschema
 import pytest
 from pyspark.sql import functions as F
 
-from spark_profiles import commands, contract, loader, pipeline, schemas
-from spark_profiles.delivery import MEMBERS, Delivery
+from spark_profiles.audit import schemas
+from spark_profiles.definition import loader
+from spark_profiles.definition.delivery import MEMBERS, Delivery
 from spark_profiles.demo import tables
+from spark_profiles.files import contract
+from spark_profiles.lines import commands
+from spark_profiles.planning import pipeline
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

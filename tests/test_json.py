@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from spark_profiles import columns, shapes
-from spark_profiles.shapes import Leaf, Object
+from spark_profiles.profiles import shapes
+from spark_profiles.profiles.shapes import Leaf, Object
+from spark_profiles.rows import columns
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spark_profiles import kept, stores
+from spark_profiles import stores
+from spark_profiles.aftercare import kept
 
 if TYPE_CHECKING:
     from pathlib import Path

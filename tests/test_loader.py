@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from spark_profiles import loader
+from spark_profiles.definition import loader
 from spark_profiles.errors import DefinitionError
 
 GOOD = """\

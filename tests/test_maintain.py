@@ -10,10 +10,11 @@ import pytest
 import shop
 from test_run import PEOPLE, Shop
 
-from spark_profiles import erase, leases, maintain, rollback
+from spark_profiles.aftercare import erase, maintain, rollback
+from spark_profiles.audit import leases
+from spark_profiles.audit.guard import Acceptance
 from spark_profiles.emulator import server
 from spark_profiles.errors import SourceError, UnsettledError
-from spark_profiles.guard import Acceptance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import SparkSession
 
-    from spark_profiles.runs import Run
+    from spark_profiles.audit.runs import Run
 
 pytestmark = pytest.mark.sail
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spark_profiles.datamart import Execution
-from spark_profiles.matching import Matched, match
-from spark_profiles.records import FileRecord
+from spark_profiles.audit.records import FileRecord
+from spark_profiles.delivery.datamart import Execution
+from spark_profiles.delivery.matching import Matched, match
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,10 +8,10 @@ from import_files import Shelf
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from spark_profiles import upload
-from spark_profiles.datamart import Connection, Datamart, Token
+from spark_profiles.delivery import upload
+from spark_profiles.delivery.datamart import Connection, Datamart, Token
+from spark_profiles.delivery.metrics import Metrics
 from spark_profiles.emulator.faults import Fault
-from spark_profiles.metrics import Metrics
 from spark_profiles.progress import Event
 
 if TYPE_CHECKING:

@@ -15,19 +15,21 @@ import deltalake
 import pytest
 from test_run import Shop
 
-from spark_profiles import frames, migrations, rollback, schemas
-from spark_profiles.delta_rs import DeltaTables
+from spark_profiles.aftercare import rollback
+from spark_profiles.audit import migrations, schemas
+from spark_profiles.audit.delta_rs import DeltaTables
+from spark_profiles.audit.guard import Acceptance
+from spark_profiles.audit.states import RunStatus
 from spark_profiles.emulator import server
+from spark_profiles.engine import frames
 from spark_profiles.errors import DefinitionError
-from spark_profiles.guard import Acceptance
-from spark_profiles.states import RunStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pyspark.sql import SparkSession
 
-    from spark_profiles.audit import Audit
+    from spark_profiles.audit.tables import Audit
 
 FIRST = Path(__file__).parent / "fixtures" / "audit_v1.zip"
 # What the first version had: without it the test would not test anything.

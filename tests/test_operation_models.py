@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from spark_profiles.operations import Aggregate
+from spark_profiles.definition.operations import Aggregate
 
 
 def aggregate(**members: Any) -> Aggregate:

@@ -11,8 +11,9 @@ import cross_table
 import operations_table as table
 import pytest
 
-from spark_profiles import loader, operations, pipeline, windows
+from spark_profiles.definition import loader, operations, windows
 from spark_profiles.errors import DefinitionError
+from spark_profiles.planning import pipeline
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from spark_profiles import fileplan, packing
 from spark_profiles.errors import IntegrityError
-from spark_profiles.packing import Grain, Limits
+from spark_profiles.files import fileplan, packing
+from spark_profiles.files.packing import Grain, Limits
 
 LIMIT = 1_000
 # One byte to over the limit, most of them small, some just under a half or a third of a file.

@@ -20,11 +20,13 @@ from pyspark.sql import types as T
 from test_run import PEOPLE, Shop
 from test_run import a_shop as a_shop  # noqa: PLC0414  a fixture
 
-from spark_profiles import changes, commands, patches, schemas, session
-from spark_profiles.changes import Known
-from spark_profiles.definition import Definition
-from spark_profiles.delivery import Delivery
-from spark_profiles.guard import Acceptance
+from spark_profiles.audit import schemas
+from spark_profiles.audit.guard import Acceptance
+from spark_profiles.definition.delivery import Delivery
+from spark_profiles.definition.model import Definition
+from spark_profiles.engine import session
+from spark_profiles.lines import changes, commands, patches
+from spark_profiles.lines.changes import Known
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -9,13 +9,14 @@ import pytest
 import shop
 from pyspark.sql import functions as F
 
-from spark_profiles import changes, commands, pipeline
 from spark_profiles.errors import DefinitionError, SourceError
+from spark_profiles.lines import changes, commands
+from spark_profiles.planning import pipeline
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-    from spark_profiles.pipeline import Plan
+    from spark_profiles.planning.pipeline import Plan
 
 
 def plan(spark: SparkSession, customers: DataFrame, purchases: DataFrame, **options: Any) -> Plan:

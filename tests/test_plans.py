@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks import data
-from spark_profiles import loader, pipeline, schemas
-from spark_profiles.changes import Known
+from spark_profiles.audit import schemas
+from spark_profiles.definition import loader
+from spark_profiles.lines.changes import Known
+from spark_profiles.planning import pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from spark_profiles import profiling
 from spark_profiles.errors import DefinitionError
 from spark_profiles.progress import Event, Step
+from spark_profiles.running import profiling
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,7 +78,8 @@ SCRIPT = """
 import socket
 import sys
 from pathlib import Path
-from spark_profiles import profiling, session
+from spark_profiles.engine import session
+from spark_profiles.running import profiling
 from spark_profiles.progress import Event
 
 with profiling.Profile(Path(sys.argv[1]), lambda event: None) as profile:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from import_files import Shelf
 
-from spark_profiles import upload
-from spark_profiles.datamart import Connection, Datamart, Token
+from spark_profiles.delivery import upload
+from spark_profiles.delivery.datamart import Connection, Datamart, Token
 from spark_profiles.emulator import server
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ import io
 
 import pytest
 
-from spark_profiles import reading
+from spark_profiles.audit.records import FileRecord
+from spark_profiles.delivery import reading
 from spark_profiles.errors import IntegrityError
-from spark_profiles.records import FileRecord
 
 
 def passed(recorded: bytes, found: bytes) -> tuple[bytes, list[int], bool]:

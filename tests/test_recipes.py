@@ -8,7 +8,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spark_profiles import commands, loader, pipeline
+from spark_profiles.definition import loader
+from spark_profiles.lines import commands
+from spark_profiles.planning import pipeline
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

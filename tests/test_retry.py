@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from import_files import Time
 
-from spark_profiles import outcomes
-from spark_profiles.outcomes import Then
-from spark_profiles.retry import Pace, retry_after_s
+from spark_profiles.delivery import outcomes
+from spark_profiles.delivery.outcomes import Then
+from spark_profiles.delivery.retry import Pace, retry_after_s
 
 NOW = datetime(2026, 11, 25, 3, 0, tzinfo=timezone.utc)
 

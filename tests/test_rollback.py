@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from test_run import PEOPLE, Shop, names
 
-from spark_profiles import rollback
+from spark_profiles.aftercare import rollback
+from spark_profiles.audit.guard import Acceptance
+from spark_profiles.audit.states import RunStatus
 from spark_profiles.emulator import server
 from spark_profiles.errors import DefinitionError, GuardError, SourceError, UnconfirmedError
-from spark_profiles.guard import Acceptance
-from spark_profiles.states import RunStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,11 +15,14 @@ import deltalake
 import pytest
 import shop
 
-from spark_profiles import courier, leases, run, session, upload
-from spark_profiles.changes import Policy
-from spark_profiles.datamart import Connection, Datamart, RetryPolicy, Token
-from spark_profiles.delta_rs import DeltaTables
+from spark_profiles.audit import leases
+from spark_profiles.audit.delta_rs import DeltaTables
+from spark_profiles.audit.guard import Acceptance, Limits
+from spark_profiles.audit.states import RunStatus
+from spark_profiles.delivery import courier, upload
+from spark_profiles.delivery.datamart import Connection, Datamart, RetryPolicy, Token
 from spark_profiles.emulator import server
+from spark_profiles.engine import session
 from spark_profiles.errors import (
     GuardError,
     SourceError,
@@ -27,16 +30,16 @@ from spark_profiles.errors import (
     UnconfirmedError,
     UnsettledError,
 )
-from spark_profiles.guard import Acceptance, Limits
-from spark_profiles.states import RunStatus
+from spark_profiles.lines.changes import Policy
+from spark_profiles.running import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pyspark.sql import DataFrame, SparkSession
 
+    from spark_profiles.audit.runs import Run
     from spark_profiles.emulator.server import Emulator
-    from spark_profiles.runs import Run
 
 PEOPLE = [{"customer_id": f"c{n}", "first_name": f"Name {n}"} for n in range(8)]
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 from linework import ABOUT
 
-from spark_profiles import fileplan, files, stores, verify
+from spark_profiles import stores
 from spark_profiles.errors import DefinitionError, IntegrityError, PlatformError
-from spark_profiles.packing import Grain, Limits
+from spark_profiles.files import fileplan, verify, writing
+from spark_profiles.files.packing import Grain, Limits
 
 if TYPE_CHECKING:
     from spark_profiles.stores import Folder
@@ -36,7 +37,7 @@ def keys(client: object) -> list[str]:
 
 
 def write(location: str = RUN) -> None:
-    files.write(_as_spark_writes, PLANNED, stores.folder(location), ABOUT)
+    writing.write(_as_spark_writes, PLANNED, stores.folder(location), ABOUT)
 
 
 def test_files_are_written_verified_and_found_wrong(s3: object) -> None:
@@ -64,7 +65,7 @@ def test_what_breaks_off_has_no_manifest_and_is_cleaned_by_the_next(
         raise OSError(message)
 
     with monkeypatch.context() as patch:
-        patch.setattr(files, "discard", lambda *a, **k: None)  # as if killed: nothing is cleaned
+        patch.setattr(writing, "discard", lambda *a, **k: None)  # as if killed: nothing is cleaned
         if step == "move":
             patch.setattr(stores.Folder, "move", refused)
         else:
@@ -80,7 +81,7 @@ def test_what_breaks_off_has_no_manifest_and_is_cleaned_by_the_next(
 
 def _only_parts(write: object) -> object:
     def refused(self: Folder, name: str, content: bytes) -> None:
-        if name == files.MANIFEST:
+        if name == writing.MANIFEST:
             message = "AWS Error ACCESS_DENIED during PutObject"
             raise OSError(message)
         write(self, name, content)  # type: ignore[operator]

@@ -11,11 +11,12 @@ from pyspark.sql import types as T
 from test_run import PEOPLE, Shop
 from test_run import a_shop as a_shop  # noqa: PLC0414  a fixture
 
-from spark_profiles import cli, pipeline, sdl, sdl_fit
+from spark_profiles import cli
+from spark_profiles.audit.guard import Acceptance
+from spark_profiles.audit.states import RunStatus
+from spark_profiles.definition.loader import Draft
 from spark_profiles.errors import DefinitionError, GuardError, PlatformError, SparkProfilesError
-from spark_profiles.guard import Acceptance
-from spark_profiles.loader import Draft
-from spark_profiles.states import RunStatus
+from spark_profiles.planning import pipeline, sdl, sdl_fit
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spark_profiles import side_by_side
+from spark_profiles.engine import side_by_side
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

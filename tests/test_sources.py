@@ -10,15 +10,17 @@ import pyarrow.parquet as pq
 import pytest
 import shop
 
-from spark_profiles import loader, pipeline, sources
+from spark_profiles.definition import loader
 from spark_profiles.errors import SourceError
+from spark_profiles.planning import pipeline
+from spark_profiles.rows import sources
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pyspark.sql import DataFrame, SparkSession
 
-    from spark_profiles.definition import Definition
+    from spark_profiles.definition.model import Definition
 
 
 def reading(**members: Any) -> Definition:

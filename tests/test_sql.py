@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from spark_profiles import sql
+from spark_profiles.definition import sql
 
 
 @pytest.mark.parametrize(

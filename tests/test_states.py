@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from spark_profiles import states
+from spark_profiles.audit import states
+from spark_profiles.audit.states import NEXT, RunStatus
 from spark_profiles.errors import IntegrityError
-from spark_profiles.states import NEXT, RunStatus
 
 
 def test_every_status_has_its_place_and_its_words() -> None:

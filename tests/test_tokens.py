@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from spark_profiles.datamart import Connection, Datamart, Token
+from spark_profiles.delivery.datamart import Connection, Datamart, Token
+from spark_profiles.delivery.tokens import Secret
 from spark_profiles.errors import DefinitionError, PlatformError, RefusedError
-from spark_profiles.tokens import Secret
 
 if TYPE_CHECKING:
     from pathlib import Path

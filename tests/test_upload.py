@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spark_profiles import upload
-from spark_profiles.datamart import Connection, Datamart, RetryPolicy, Token
+from spark_profiles.audit.records import FileRecord, FileStatus, RejectedLine
+from spark_profiles.delivery import upload
+from spark_profiles.delivery.datamart import Connection, Datamart, RetryPolicy, Token
 from spark_profiles.emulator import server
 from spark_profiles.emulator.faults import Fault
 from spark_profiles.errors import IntegrityError, RefusedError, UnavailableError
-from spark_profiles.upload import FileRecord, FileStatus, RejectedLine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

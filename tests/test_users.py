@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import shop
 
-from spark_profiles import commands, loader, pipeline
+from spark_profiles.definition import loader
 from spark_profiles.errors import DefinitionError
+from spark_profiles.lines import commands
+from spark_profiles.planning import pipeline
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from spark_profiles.definition import Definition
-    from spark_profiles.pipeline import Plan
+    from spark_profiles.definition.model import Definition
+    from spark_profiles.planning.pipeline import Plan
 
 CRM = "id bigint, email string, city string, at timestamp"
 WEB = "id string, mail string, city string, device string, at timestamp"
@@ -156,8 +158,8 @@ def test_how_an_address_is_normalised_and_hashed_is_a_choice(
 ) -> None:
     from pyspark.sql import functions as F
 
-    from spark_profiles import users
-    from spark_profiles.definition import Identifier
+    from spark_profiles.definition.model import Identifier
+    from spark_profiles.rows import users
 
     given = loader.parse_yaml(
         DEFINITION.replace(
@@ -172,7 +174,7 @@ def test_how_an_address_is_normalised_and_hashed_is_a_choice(
 
 def test_keys_of_all_types_meet(spark: SparkSession) -> None:
 
-    from spark_profiles import keys
+    from spark_profiles.rows import keys
 
     for to, raw, expected in [
         ("string", [" 7\u00a0", "007", "\t", None, "7.0"], ["7", "007", None, None, "7.0"]),

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spark_profiles import cli, contract, verify
+from spark_profiles import cli
 from spark_profiles.errors import IntegrityError
-from spark_profiles.manifest import Manifest, ManifestFile
+from spark_profiles.files import contract, verify
+from spark_profiles.files.manifest import Manifest, ManifestFile
 
 UPSERTS = "operation=UPSERT/profiles-00001-of-00001.ndjson"
 DELETES = "operation=DELETE/profiles-00001-of-00001.ndjson"
@@ -173,7 +174,9 @@ SCHEMA = json.loads(
 def test_the_shipped_schemas_are_those_of_the_models() -> None:
     for name, schema in contract.json_schemas().items():
         path = Path(contract.__file__).parent / "json_schemas" / name
-        assert json.loads(path.read_text()) == schema, "run: python -m spark_profiles.contract"
+        assert json.loads(path.read_text()) == schema, (
+            "run: python -m spark_profiles.files.contract"
+        )
 
 
 MEMBERS = {

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spark_profiles import watching
+from spark_profiles.engine import watching
 from spark_profiles.progress import Event
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import shop
 
-from spark_profiles import loader, pipeline
+from spark_profiles.definition import loader
+from spark_profiles.planning import pipeline
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

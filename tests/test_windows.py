@@ -9,7 +9,7 @@ import twin
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spark_profiles import windows
+from spark_profiles.definition import windows
 
 
 def utc(text: str) -> datetime:

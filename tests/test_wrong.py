@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spark_profiles import loader, pipeline
+from spark_profiles.definition import loader
 from spark_profiles.errors import DefinitionError
+from spark_profiles.planning import pipeline
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

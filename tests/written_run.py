@@ -17,7 +17,7 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from import_files import body_of, lines_of
 
-from spark_profiles import schemas
+from spark_profiles.audit import schemas
 
 ROOT = Path(__file__).parent.parent
 RUN_ID = "shop-2026-11-24-01"

@@ -6,10 +6,9 @@ import json
 
 import typer
 
-from spark_profiles import show
-from spark_profiles.cli import options
+from spark_profiles.cli import options, show
 from spark_profiles.cli.app import app
-from spark_profiles.definition import walk
+from spark_profiles.definition.model import walk
 from spark_profiles.errors import DefinitionError, Problem
 
 
@@ -23,7 +22,7 @@ def validate(
     as_json: options.AsJson = False,
 ) -> None:
     """Check a definition, and with --data also that it fits the tables. Writes nothing."""
-    from spark_profiles import loader  # noqa: PLC0415  the models take their time
+    from spark_profiles.definition import loader  # noqa: PLC0415  the models take their time
 
     draft = loader.draft(definition)
     if schema and data is None:
@@ -33,7 +32,7 @@ def validate(
     if data is None:
         loaded = draft.whole()
     else:
-        from spark_profiles import pipeline  # noqa: PLC0415  Spark only where it is needed
+        from spark_profiles.planning import pipeline  # noqa: PLC0415  Spark only where it is needed
 
         loaded = pipeline.validate(
             options.spark(engine), draft, data=data, schema=options.schema(schema)
@@ -52,6 +51,6 @@ def validate(
 @app.command("schema")
 def schema_of_definitions() -> None:
     """Print the JSON Schema of definitions, for editors: completion and checks while you write."""
-    from spark_profiles import json_schema  # noqa: PLC0415  the models take their time
+    from spark_profiles.definition import json_schema  # noqa: PLC0415  the models take their time
 
     typer.echo(json.dumps(json_schema.schema(), indent=2, ensure_ascii=False))

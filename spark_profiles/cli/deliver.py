@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from spark_profiles import courier, meanwhile, metrics, show, trial_line
-from spark_profiles import upload as uploads
-from spark_profiles.cli import options
+from spark_profiles import meanwhile
+from spark_profiles.cli import options, show
 from spark_profiles.cli.app import app
+from spark_profiles.delivery import courier, metrics, trial_line
+from spark_profiles.delivery import upload as uploads
 from spark_profiles.errors import Problem, UnconfirmedError
 
 if TYPE_CHECKING:
-    from spark_profiles.datamart import Datamart
+    from spark_profiles.delivery.datamart import Datamart
     from spark_profiles.progress import Listener
 
 Engine = Annotated[
@@ -136,7 +137,7 @@ def retry(
     as_json: options.AsJson = False,
 ) -> None:
     """Send the unconfirmed files of the last run once more, without computing anything anew."""
-    from spark_profiles import run as runs  # noqa: PLC0415
+    from spark_profiles.running import run as runs  # noqa: PLC0415
 
     with (
         meanwhile.Progress(quiet=as_json) as listener,
@@ -164,7 +165,7 @@ class _Asked:
 
     def deliver(self) -> None:
         """The whole of it, with Spark."""
-        from spark_profiles import run as runs  # noqa: PLC0415  Spark only where it is needed
+        from spark_profiles.running import run as runs  # noqa: PLC0415  Spark only where it is needed
 
         job = options.job("", self.audit, self.listener, self.engine, sending=self.settings)
         done = runs.deliver(job, self.name, self.client)
@@ -180,7 +181,7 @@ class _Asked:
     def tables(self) -> courier.Tables:
         """The audit tables, without Spark or with it."""
         if self.engine == "delta-rs":
-            from spark_profiles.delta_rs import DeltaTables  # noqa: PLC0415  optional
+            from spark_profiles.audit.delta_rs import DeltaTables  # noqa: PLC0415  optional
 
             return DeltaTables(options.absolute(self.audit))
         return options.job("", self.audit, self.listener, self.engine).tables()
@@ -221,7 +222,7 @@ def verify(
     as_json: options.AsJson = False,
 ) -> None:
     """Check every file of a manifest again: bytes, hashes, and each line. Needs no Spark."""
-    from spark_profiles import verify as verifying  # noqa: PLC0415
+    from spark_profiles.files import verify as verifying  # noqa: PLC0415
 
     with meanwhile.Progress(quiet=as_json) as listener:
         found = verifying.verify(options.absolute(manifest), listener=listener)

@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from spark_profiles import meanwhile, show
-from spark_profiles.cli import options
+from spark_profiles import meanwhile
+from spark_profiles.cli import options, show
 from spark_profiles.cli.app import app
-from spark_profiles.datamart import Token
+from spark_profiles.delivery.datamart import Token
 
 
 @app.command()
@@ -36,7 +36,7 @@ def rollback(
     A run like any other: recorded, checked against the limits, confirmed. The next `run` brings
     what the sources ask for again, so mend the definition or the source first.
     """
-    from spark_profiles import rollback as rollbacks  # noqa: PLC0415
+    from spark_profiles.aftercare import rollback as rollbacks  # noqa: PLC0415
 
     options.require_audit(audit)
     accepted = options.acceptance(accept, by, why)
@@ -109,7 +109,7 @@ def erase(
     Stopped half-way, the same command without users finishes it. A person who is still in the
     sources comes back with the next run: erase there first.
     """
-    from spark_profiles import erase as erasures  # noqa: PLC0415
+    from spark_profiles.aftercare import erase as erasures  # noqa: PLC0415
 
     options.require_audit(audit)
     if datamart is None and not no_send:
@@ -165,7 +165,7 @@ def maintain(
     as_json: options.AsJson = False,
 ) -> None:
     """Prune, compact and vacuum the audit tables, and say how large they are."""
-    from spark_profiles import maintain as upkeep  # noqa: PLC0415
+    from spark_profiles.aftercare import maintain as upkeep  # noqa: PLC0415
 
     options.require_audit(audit)
     with meanwhile.Progress(quiet=as_json) as listener:
@@ -201,8 +201,8 @@ def explain(
     as_json: options.AsJson = False,
 ) -> None:
     """Tell what was sent about a person: run, file, line, why, and what the platform answered."""
-    from spark_profiles import explain as explaining  # noqa: PLC0415
-    from spark_profiles import why  # noqa: PLC0415
+    from spark_profiles.aftercare import explain as explaining  # noqa: PLC0415
+    from spark_profiles.aftercare import why  # noqa: PLC0415
 
     options.require_audit(audit)
     asked = typer.prompt("User", hide_input=True, err=True) if user == "-" else user
@@ -240,7 +240,7 @@ def failures(
     as_json: options.AsJson = False,
 ) -> None:
     """Count what did not go through, by run and reason: refused rows, rejected lines, limits."""
-    from spark_profiles import views  # noqa: PLC0415
+    from spark_profiles.audit import views  # noqa: PLC0415
 
     options.require_audit(audit)
     tables = options.job("", audit, lambda _: None, engine).tables()

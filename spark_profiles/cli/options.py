@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from spark_profiles.datamart import Connection, Datamart, RetryPolicy, Token
+from spark_profiles.audit.guard import Acceptance, Limits
+from spark_profiles.delivery.datamart import Connection, Datamart, RetryPolicy, Token
 from spark_profiles.errors import DefinitionError, Problem
-from spark_profiles.guard import Acceptance, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pyspark.sql import SparkSession
 
-    from spark_profiles.profiling import Profile
-    from spark_profiles.run import Job
+    from spark_profiles.running.profiling import Profile
+    from spark_profiles.running.run import Job
 
 DefinitionFile = Annotated[
     Path, typer.Argument(help="The definition, a YAML file.", show_default=False)
@@ -168,7 +168,7 @@ def require_audit(audit: str) -> None:
 
 def spark(engine: str, settings: Mapping[str, str] | None = None) -> SparkSession:
     """The session of the platform, or a new one on this machine, with more `settings`."""
-    from spark_profiles import session  # noqa: PLC0415
+    from spark_profiles.engine import session  # noqa: PLC0415
 
     if engine == "sail":
         return session.embedded_session()
@@ -184,7 +184,7 @@ def job(
     **choices: Any,
 ) -> Job:
     """What every step of a run needs, with locations made absolute."""
-    from spark_profiles import run as runs  # noqa: PLC0415
+    from spark_profiles.running import run as runs  # noqa: PLC0415
 
     session = profile.watch(spark(engine, profile.settings)) if profile else spark(engine)
     return runs.Job(
@@ -221,7 +221,7 @@ def limits(given: list[str] | None) -> Limits:
 
 def schema(path: Path | None) -> Any:
     """The datamart's schema in a file, where one is named."""
-    from spark_profiles import sdl  # noqa: PLC0415  an extra
+    from spark_profiles.planning import sdl  # noqa: PLC0415  an extra
 
     return sdl.read(path) if path else None
 
@@ -253,7 +253,7 @@ def choices(
     Raises:
         DefinitionError: a limit, the days or a tolerance are no number.
     """
-    from spark_profiles.changes import Policy  # noqa: PLC0415
+    from spark_profiles.lines.changes import Policy  # noqa: PLC0415
 
     if keep_gone != "forever" and not keep_gone.isdigit():
         problem = Problem("--keep-gone", repr(keep_gone), "a number of days, or forever")

@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
-from spark_profiles import meanwhile, profiling, show
-from spark_profiles.cli import options
+from spark_profiles import meanwhile
+from spark_profiles.cli import options, show
 from spark_profiles.cli.app import app
 from spark_profiles.errors import DefinitionError, Problem
+from spark_profiles.running import profiling
 
 
 @app.command()
@@ -41,8 +42,8 @@ def build(
     as_json: options.AsJson = False,
 ) -> None:
     """Compute the profiles and write the import files of what changed. Sends nothing."""
-    from spark_profiles import loader  # noqa: PLC0415  the models take their time
-    from spark_profiles import run as runs  # noqa: PLC0415
+    from spark_profiles.definition import loader  # noqa: PLC0415  the models take their time
+    from spark_profiles.running import run as runs  # noqa: PLC0415
 
     loaded = loader.load_definition(definition)
     choices = options.choices(max_bytes, limit, keep_gone, quiet, tolerance, resend_all=resend_all)
@@ -87,8 +88,8 @@ def run(
     as_json: options.AsJson = False,
 ) -> None:
     """Build and upload in one go; settles a former run first. Safe to repeat after any stop."""
-    from spark_profiles import loader  # noqa: PLC0415  the models take their time
-    from spark_profiles import run as runs  # noqa: PLC0415
+    from spark_profiles.definition import loader  # noqa: PLC0415  the models take their time
+    from spark_profiles.running import run as runs  # noqa: PLC0415
 
     loaded = loader.load_definition(definition)
     choices = options.choices(max_bytes, limit, keep_gone, quiet, tolerance, resend_all=resend_all)
@@ -141,7 +142,7 @@ def abandon(
 
     Refused while another run is at work.
     """
-    from spark_profiles import run as runs  # noqa: PLC0415
+    from spark_profiles.running import run as runs  # noqa: PLC0415
 
     _check_audit(audit)
     given_up = runs.abandon(options.job("", audit, lambda _: None, engine), name, dead=dead)

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from spark_profiles import meanwhile, show
-from spark_profiles.cli import options
+from spark_profiles import meanwhile
+from spark_profiles.cli import options, show
 from spark_profiles.cli.app import app
 
 

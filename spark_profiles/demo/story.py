@@ -12,12 +12,15 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from spark_profiles import loader, pipeline, run, session
-from spark_profiles.datamart import Connection, Datamart, Token
+from spark_profiles.definition import loader
+from spark_profiles.delivery.datamart import Connection, Datamart, Token
 from spark_profiles.demo import cdnow, tables
 from spark_profiles.emulator import server
+from spark_profiles.engine import session
 from spark_profiles.errors import DefinitionError, IntegrityError, Problem
+from spark_profiles.planning import pipeline
 from spark_profiles.progress import Event, Steps
+from spark_profiles.running import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,10 +29,10 @@ if TYPE_CHECKING:
 
     from pyspark.sql import SparkSession
 
-    from spark_profiles.definition import Definition
+    from spark_profiles.audit.runs import Run
+    from spark_profiles.definition.model import Definition
     from spark_profiles.emulator.store import Store
     from spark_profiles.progress import Listener
-    from spark_profiles.runs import Run
 
 DAYS = (date(1998, 4, 1), date(1998, 4, 2))
 DATAMART = "1600"
@@ -107,7 +110,7 @@ def _session(engine: str, listener: Listener) -> Iterator[SparkSession]:
     elif session.is_active() or session.class_data(session.cache_folder()).exists():
         yield session.local_session(_NAME, settings=_FEW_ROWS)
     else:
-        from spark_profiles import cold_start  # noqa: PLC0415  needs Spark
+        from spark_profiles.running import cold_start  # noqa: PLC0415  needs Spark
 
         with cold_start.kept(_NAME, _FEW_ROWS) as spark:
             yield spark

@@ -6,9 +6,10 @@ import contextlib
 import threading
 from typing import Any
 
-from spark_profiles import datamart, leases
-from spark_profiles.audit import Audit
-from spark_profiles.states import RunStatus
+from spark_profiles.audit import leases
+from spark_profiles.audit.states import RunStatus
+from spark_profiles.audit.tables import Audit
+from spark_profiles.delivery import datamart
 
 
 def nothing() -> None:

@@ -29,10 +29,16 @@ import pysail.spark
 import pyspark.sql.connect.session  # noqa: F401  imported once, before the forks
 
 from histories import mutations
-from spark_profiles import changes, datamart, guard, loader, run, sending, session, stores
-from spark_profiles.audit import Audit
-from spark_profiles.delta_rs import DeltaTables
+from spark_profiles import stores
+from spark_profiles.audit import guard
+from spark_profiles.audit.delta_rs import DeltaTables
+from spark_profiles.audit.tables import Audit
+from spark_profiles.definition import loader
+from spark_profiles.delivery import datamart, sending
+from spark_profiles.engine import session
 from spark_profiles.errors import SparkProfilesError
+from spark_profiles.lines import changes
+from spark_profiles.running import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,0 +1,3 @@
+"""Questions, corrections, upkeep."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Files -> executions -> what is certain."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Rows in: names and paths -> judged rows, keyed, timed, typed."""
+
+from __future__ import annotations
