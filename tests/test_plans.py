@@ -10,6 +10,7 @@ import pytest
 from benchmarks import data
 from spark_profiles.audit import schemas
 from spark_profiles.definition import loader
+from spark_profiles.engine import frames
 from spark_profiles.lines.changes import Known
 from spark_profiles.planning import pipeline
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.jvm
 
 DEFINITION = "benchmarks/profiles.yaml"
+DELIVERED = ("shop", "7", "{}", "{}", "0", "shop 1")
 FIVE = "[30d, 90d, 365d, 730d, lifetime]"
 TWENTY = f"[{', '.join(f'{days}d' for days in range(1, 21))}]"
 
@@ -85,6 +87,28 @@ def test_lines_move_nothing_more_but_what_was_delivered(
     physical = plan.lines._jdf.queryExecution().executedPlan().toString()
     # Sorted by the eight bytes of a number, without a look at the rows.
     assert ("cast(o_custkey#" in physical) == (key == "string")
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["first", "later"])
+def test_a_profile_is_written_as_json_and_hashed_once(
+    large: SparkSession, tables: Path, *, is_first: bool
+) -> None:
+    """A filter over what is computed would compute it for itself, and then once more."""
+    delivered = None if is_first else frames.of(large, [DELIVERED], schemas.DELIVERED)
+    plan = pipeline.plan(
+        large,
+        loader.load_definition(DEFINITION),
+        as_of="1998-08-03",
+        data=str(tables),
+        known=Known(delivered=delivered),
+    )
+    large.conf.set("spark.sql.debug.maxToStringFields", "1000")
+    found = plan.lines._jdf.queryExecution().optimizedPlan().toString()
+    large.conf.unset("spark.sql.debug.maxToStringFields")
+    assert found.count("sha2(") == 1
+    # The identifier, the profile, and the keys of a profile that is gone.
+    assert found.count("StructsToJsonEvaluator") == (2 if is_first else 3)
+    assert found.count("Join") == (3 if is_first else 4)
 
 
 @pytest.mark.parametrize("row_id", [0, 1])

@@ -25,23 +25,25 @@ _SHARES = (16, 8, 4, 2)
 
 
 def measured(
-    lines: DataFrame, delivered: DataFrame, shape: T.StructType, *, total: int
+    lines: DataFrame, delivered: DataFrame | None, shape: T.StructType, *, total: int
 ) -> DataFrame:
     """One row: `n`, and for each property known (`k…`), mean (`m…`) and deviation (`d…`).
 
     Args:
         lines: the recorded lines of the run.
-        delivered: what was delivered before it.
+        delivered: what was delivered before it; None: nothing ever.
         shape: the type of the profile.
         total: how many profiles are wanted; from twice `ENOUGH` on a sample is measured.
     """
     share = next((share for share in _SHARES if total >= share * ENOUGH), 1)
     is_sampled = F.pmod(F.xxhash64("profile_key"), F.lit(share)) == 0
     decided = lines.where(is_sampled).select("profile_key", "change", "payload")
-    kept = delivered.where(is_sampled).select("profile_key", "payload")
-    same = kept.join(decided, on="profile_key", how="left_anti").select("payload")
-    sent = decided.where(~F.col("change").isin(GONE, *NOT_SENT)).select("payload")
-    profiles = same.unionByName(sent).select(F.from_json("payload", shape).alias("p"))
+    wanted = decided.where(~F.col("change").isin(GONE, *NOT_SENT)).select("payload")
+    if delivered is not None:
+        kept = delivered.where(is_sampled).select("profile_key", "payload")
+        same = kept.join(decided, on="profile_key", how="left_anti").select("payload")
+        wanted = wanted.unionByName(same)
+    profiles = wanted.select(F.from_json("payload", shape).alias("p"))
     measures = []
     for number, (_, value, data_type) in enumerate(_leaves(shape)):
         measures.append(F.count(value).alias(f"k{number}"))

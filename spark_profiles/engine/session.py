@@ -42,6 +42,10 @@ appender.stderr.layout.pattern = %d %p %c{1}: %m%n%ex
 QUIET_JVM = "-Xlog:disable -Xlog:all=error:stderr"
 """The JVM's own warnings are no output of ours."""
 
+_COLLECTOR = "-XX:+UseParallelGC"
+"""Of all collectors the one with most work done: a job has nobody who waits for its pauses."""
+_JVM_VARIABLES = ("JDK_JAVA_OPTIONS", "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS")
+
 _ONE_MACHINE = {
     "spark.sql.session.timeZone": "UTC",
     "spark.ui.enabled": "false",
@@ -121,9 +125,10 @@ def local_session(
         **jars.delta(cache, java),
         **(settings or {}),
     }
-    conf["spark.driver.extraJavaOptions"] = " ".join(
-        [options, conf.get("spark.driver.extraJavaOptions", "")]
-    ).strip()
+    asked = conf.get("spark.driver.extraJavaOptions", "")
+    if not _names_a_collector(asked, *(os.environ.get(name, "") for name in _JVM_VARIABLES)):
+        options += f" {_COLLECTOR}"
+    conf["spark.driver.extraJavaOptions"] = f"{options} {asked}".strip()
     builder = session_class.builder.appName(name).master(f"local[{cores}]")
     for key, value in conf.items():
         builder = builder.config(key, value)
@@ -284,6 +289,11 @@ def _session_class() -> type[SparkSession]:
         message = "This command needs Spark"
         raise PlatformError(message, problem) from error
     return SparkSession
+
+
+def _names_a_collector(*options: str) -> bool:
+    """Whether these options of a JVM choose one; two make it refuse to start."""
+    return any(re.search(r"-XX:\+Use\w+GC\b", text) for text in options)
 
 
 def _java_version(java: Path) -> int | None:

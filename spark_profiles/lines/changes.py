@@ -62,8 +62,18 @@ class Known:
     inexact: tuple[str, ...] = ()
 
 
+_BEFORE = {
+    "old_identifier": "string",
+    "delivered_payload": "string",
+    "delivered_hash": "string",
+    "is_exact": "boolean",
+    "since": "timestamp",
+}
+"""What a delivery says of a profile, by type. `is_exact`: the platform holds that, and no more."""
+
+
 def between(
-    delivered: DataFrame,
+    delivered: DataFrame | None,
     wanted: DataFrame,
     *,
     as_of: datetime,
@@ -76,7 +86,8 @@ def between(
     """How each profile differs from its last confirmed delivery; one row is a profile.
 
     Args:
-        delivered: profile_key, identifier, payload, payload_hash; one row per profile_key.
+        delivered: profile_key, identifier, payload, payload_hash; one row per profile_key. None:
+            nothing was ever delivered, and nothing is compared.
         wanted: the same columns; one row per profile_key.
         as_of: the instant from which a user that is not wanted counts as gone.
         policy: what is sent of that which differs.
@@ -94,20 +105,13 @@ def between(
         is the payload of a changed profile that the platform holds for certain, under the same
         identifier; null where it is in doubt, or was asked to be sent whole.
     """
-    before = delivered.select(
-        "profile_key",
-        F.col("identifier").alias("old_identifier"),
-        F.col("payload").alias("delivered_payload"),
-        F.col("payload_hash").alias("delivered_hash"),
-        *([_is_exact(known).alias("is_exact")] if with_base else []),
-    )
-    if known.kept is None:
-        before = before.withColumn("since", F.lit(None).cast("timestamp"))
-    else:  # who is kept is among those delivered
-        before = before.join(known.kept, on="profile_key", how="left")
-    both = _together(wanted, before, with_unusable=with_unusable, whole_keys=whole_keys)
+    if delivered is None:
+        both = _new(wanted, with_unusable=with_unusable)
+    else:
+        before = _before(delivered, known)
+        both = _together(wanted, before, with_unusable=with_unusable, whole_keys=whole_keys)
     both = _marked(both, known)
-    is_missed = F.col("payload_hash").isNull() & ~(F.col("is_unusable") & ~F.col("is_removed"))
+    is_missed = ~F.col("is_wanted") | (F.col("is_unusable") & F.col("is_removed"))
     is_asked = F.lit(True) if policy.resend_all else F.col("is_asked")
     decided = both.withColumn("change", _change(policy, as_of, is_asked))
     properties = _changed_properties(F.col("delivered_payload"), F.col("payload"))
@@ -126,7 +130,7 @@ def between(
 
 def _change(policy: Policy, as_of: datetime, is_asked: Column) -> Column:
     """What became of a profile, and whether that is sent."""
-    is_gone = F.col("payload_hash").isNull()
+    is_gone = ~F.col("is_wanted")
     is_named_so = F.col("identifier") == F.col("old_identifier")
     is_same = (F.col("payload_hash") == F.col("delivered_hash")) & is_named_so
     change = (
@@ -147,10 +151,38 @@ def _change(policy: Policy, as_of: datetime, is_asked: Column) -> Column:
     return change
 
 
+def _new(wanted: DataFrame, *, with_unusable: bool) -> DataFrame:
+    """The rows of `_together` where nothing was delivered, without a join and what it moves."""
+    if with_unusable:
+        wanted = wanted.where(~F.col("is_unusable"))
+    nothing = {name: F.lit(None).cast(kind) for name, kind in _BEFORE.items()}
+    flags = {"is_unusable": F.lit(False), "is_wanted": F.lit(True)}
+    return wanted.withColumns({**nothing, **flags})
+
+
+def _before(delivered: DataFrame, known: Known) -> DataFrame:
+    """What was delivered: profile_key and the columns of `_BEFORE`."""
+    is_certain = F.col("payload_hash") != IN_DOUBT
+    if known.inexact:
+        is_certain &= ~F.col("run_id").isin(*known.inexact)
+    before = delivered.select(
+        "profile_key",
+        F.col("identifier").alias("old_identifier"),
+        F.col("payload").alias("delivered_payload"),
+        F.col("payload_hash").alias("delivered_hash"),
+        is_certain.alias("is_exact"),
+    )
+    if known.kept is None:
+        return before.withColumn("since", F.lit(None).cast("timestamp"))
+    # Who is kept is among those delivered.
+    return before.join(known.kept, on="profile_key", how="left")
+
+
 def _together(
     wanted: DataFrame, before: DataFrame, *, with_unusable: bool, whole_keys: bool
 ) -> DataFrame:
     """Each profile as wanted and as delivered; a user who is neither is not there."""
+    wanted = wanted.withColumn("is_wanted", F.lit(True))
     # The plan of `wanted` may be huge: it is not asked which columns it has.
     if whole_keys:
         # By the numbers, by which the wanted ones lie together already. An old key that is none
@@ -161,6 +193,7 @@ def _together(
         both = both.withColumn("profile_key", F.coalesce("profile_key", "old_key"))
     else:
         both = wanted.join(before, on="profile_key", how="full")
+    both = both.withColumn("is_wanted", F.coalesce("is_wanted", F.lit(False)))
     if not with_unusable:
         return both.withColumn("is_unusable", F.lit(False))
     both = both.withColumn("is_unusable", F.coalesce("is_unusable", F.lit(False)))
@@ -172,12 +205,6 @@ def _base(is_asked: Column) -> Column:
     is_named_so = F.col("identifier") == F.col("old_identifier")
     is_base = (F.col("change") == CHANGED) & is_named_so & ~is_asked & F.col("is_exact")
     return F.when(is_base, F.col("delivered_payload")).alias("base")
-
-
-def _is_exact(known: Known) -> Column:
-    """Whether the platform holds a delivered profile as it is recorded, and nothing more."""
-    is_certain = F.col("payload_hash") != IN_DOUBT
-    return is_certain & ~F.col("run_id").isin(*known.inexact) if known.inexact else is_certain
 
 
 def _marked(both: DataFrame, known: Known) -> DataFrame:

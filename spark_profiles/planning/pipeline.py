@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from spark_profiles.audit import schemas
 from spark_profiles.definition import loader, salvage, values, windows
 from spark_profiles.definition.delivery import MINIMAL
-from spark_profiles.engine import frames, session
+from spark_profiles.engine import session
 from spark_profiles.errors import DefinitionError, Problem
 from spark_profiles.lines import changes, commands, patches
 from spark_profiles.planning import fit, sdl_fit
@@ -180,7 +179,7 @@ class _Stages:
             consented = nesting.consented(definition, spine, aggregated)
         everyone = commands.payloads(assembled)
         changed = changes.between(
-            _delivered(self.spark, self.known), everyone, as_of=self.as_of, policy=self.policy,
+            self.known.delivered, everyone, as_of=self.as_of, policy=self.policy,
             known=self.known, with_base=definition.delivery.strategy == MINIMAL, with_unusable=True,
             whole_keys=whole_keys,
         )  # fmt: skip
@@ -237,12 +236,6 @@ def _lines(
     shape = nesting.shape(assembled)
     patched = patches.planned(changed, shape, delivery, spells_json=is_sail)
     return commands.lines(patched, delivery, is_patched=True)
-
-
-def _delivered(spark: SparkSession, known: changes.Known) -> DataFrame:
-    if known.delivered is None:
-        return frames.of(spark, [], schemas.DELIVERED)
-    return known.delivered
 
 
 def _own(judged: conform.Judged, definition: Definition) -> DataFrame:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
     from spark_profiles.audit.tables import Audit
     from spark_profiles.planning.pipeline import Plan
@@ -61,10 +61,11 @@ def record(
             lambda: _consents(plan),
         )
     profiles = sum(count.users for count in counts)
+    before = audit.delivered(run.name) if history else None
     figures, measured = side_by_side.done(
         spark,
-        lambda: _figures(audit, run, counts, max_bytes),
-        lambda: _measure(audit, plan, run, profiles),
+        lambda: _figures(audit, run, before, counts, max_bytes),
+        lambda: _measure(audit, plan, run, before, profiles),
     )
     if figures["refused_lines"]:
         too_long = fileplan.too_long(audit.of_run("lines", run.run_id), max_bytes)
@@ -160,7 +161,11 @@ def _run_id(plan: Plan, history: Sequence[Run]) -> str:
 
 
 def _figures(
-    audit: Audit, run: Run, counts: Sequence[guard.SourceCounts], max_bytes: int
+    audit: Audit,
+    run: Run,
+    before: DataFrame | None,
+    counts: Sequence[guard.SourceCounts],
+    max_bytes: int,
 ) -> dict[str, int]:
     """Counts of the recorded lines; what stayed the same follows from what was delivered."""
     rows = (
@@ -181,7 +186,7 @@ def _figures(
         found.get(change, 0) for change in (schemas.NEW, schemas.CHANGED, schemas.GONE)
     )
     held, kept, unusable = (found.get(change, 0) for change in schemas.NOT_SENT)
-    same = audit.delivered(run.name).count() - sum(row["delivered"] for row in rows)
+    same = (before.count() if before else 0) - sum(row["delivered"] for row in rows)
     too_long = sum(row["too_long"] for row in rows)
     profiles = sum(count.users for count in counts)
     # Of what differs, all but the profiles of users who are gone or refused is wanted.
@@ -205,10 +210,12 @@ def _figures(
     }  # fmt: skip
 
 
-def _measure(audit: Audit, plan: Plan, run: Run, profiles: int) -> tuple[guard.PropertyStats, ...]:
+def _measure(
+    audit: Audit, plan: Plan, run: Run, before: DataFrame | None, profiles: int
+) -> tuple[guard.PropertyStats, ...]:
     shape = T.StructType(list(plan.profiles.select("user_profile.*").schema))
-    lines, delivered = audit.of_run("lines", run.run_id), audit.delivered(run.name)
-    row = stats.measured(lines, delivered, shape, total=profiles).collect()[0]
+    lines = audit.of_run("lines", run.run_id)
+    row = stats.measured(lines, before, shape, total=profiles).collect()[0]
     measured = stats.read(row.asDict(), shape)
     audit.put_records("property_stats", run.run_id, [asdict(stat) for stat in measured])
     return measured
