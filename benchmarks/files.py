@@ -36,7 +36,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from spark_profiles import stores
-from spark_profiles.audit import places, schemas
+from spark_profiles.audit import places
 from spark_profiles.definition import loader
 from spark_profiles.demo import tables as example
 from spark_profiles.errors import PlatformError
@@ -103,8 +103,7 @@ def hostile_lines(spark: SparkSession, _: Path, seed: int) -> DataFrame:
     random.Random(seed).shuffle(wanted)
     made = hostile.profiles(spark, dict(wanted)).withColumn("payload", F.to_json("user_profile"))
     texts = commands.payloads(made)
-    none = spark.createDataFrame([], schemas.DELIVERED)
-    return commands.lines(changes.between(none, texts, as_of=shop.at("2026-03-31")))
+    return commands.lines(changes.between(None, texts, as_of=shop.at("2026-03-31")))
 
 
 def one(mode: str, tables: Path) -> dict[str, dict[str, str]]:

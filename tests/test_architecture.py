@@ -17,7 +17,21 @@ MODULES = sorted(
     path for path in PACKAGE.rglob("*.py") if path.stem not in {"__init__", "__main__"}
 )
 
-# Package, or module beside the packages -> what of ours it may import: lower layers only.
+LAYERS = """
+errors progress
+stores meanwhile
+definition engine emulator
+rows
+profiles audit
+lines delivery
+planning files
+running
+aftercare demo
+cli
+"""
+"""Packages, and the modules beside them: each may import from the lines above its own at most."""
+
+# And of these only what stands here.
 ALLOWED = {
     "errors": set(),
     "progress": set(),
@@ -47,7 +61,8 @@ ALLOWED = {
     },
 }  # fmt: skip
 STAGES = ("rows", "profiles", "lines", "planning")
-"""Lazy, but for what says in its first word that it is an EDGE: nothing in them starts a job."""
+"""Lazy: nothing in them starts a job."""
+NOT_LAZY = {"rows.sources", "planning.sdl_fit"}
 
 ACTIONS = {
     "collect", "toPandas", "show", "cache", "persist", "isEmpty", "foreach", "rdd", "checkpoint",
@@ -57,6 +72,8 @@ ACTIONS = {
 BY_SPARK = {"audit.history", "audit.migrations", "audit.places", "audit.runs", "audit.stats",
             "audit.tables", "audit.views", "files.fileplan", "files.spark_files"}  # fmt: skip
 """What needs Spark in packages that are else of use without it: deliver, verify, check, send."""
+SPARK_FREE = {"errors", "progress", "stores", "meanwhile", "definition", "delivery", "audit",
+              "files", "planning.sdl", "aftercare.kept", "aftercare.receipts"}  # fmt: skip
 
 
 def name_of(path: Path) -> str:
@@ -80,49 +97,80 @@ OUR_NAMES = {f"spark_profiles.{name_of(path)}" for path in MODULES}
 
 
 def ours(path: Path) -> set[str]:
-    """Names, below ours, of our modules that a file imports."""
-    return {name.removeprefix("spark_profiles.") for name in imports(path) & OUR_NAMES}
+    """Names, below ours, of what a file imports of us; empty: the public names."""
+    return {
+        name.removeprefix("spark_profiles").lstrip(".")
+        for name in imports(path)
+        if name.split(".")[0] == "spark_profiles"
+    }
+
+
+def package_of(path: Path) -> str:
+    return name_of(path).split(".")[0]
 
 
 @pytest.mark.parametrize("package", sorted(ALLOWED))
 def test_imports_point_one_way(package: str) -> None:
-    paths = [path for path in MODULES if name_of(path).split(".")[0] == package]
+    paths = [path for path in MODULES if package_of(path) == package]
     assert paths
     found = {name.split(".")[0] for path in paths for name in ours(path)}
     assert found - {package} <= ALLOWED[package]
+    above = LAYERS[: LAYERS.index(f"\n{layer_of(package)}\n")].split()
+    assert ALLOWED[package] <= set(above)
+
+
+def layer_of(package: str) -> str:
+    (line,) = (line for line in LAYERS.split("\n") if package in line.split())
+    return line
 
 
 def test_no_module_needs_itself() -> None:
-    graphlib.TopologicalSorter(ALLOWED).prepare()
     graphlib.TopologicalSorter({name_of(path): ours(path) for path in MODULES}).prepare()
 
 
 def test_every_package_has_its_place() -> None:
-    assert {name_of(path).split(".")[0] for path in MODULES} == ALLOWED.keys() | {"cli"}
+    assert {package_of(path) for path in MODULES} == ALLOWED.keys() | {"cli"}
+    assert set(LAYERS.split()) == ALLOWED.keys() | {"cli"}
 
 
-@pytest.mark.parametrize("package", STAGES)
-def test_stages_start_nothing(package: str) -> None:
-    for path in (PACKAGE / package).glob("*.py"):
+def test_packages_import_nothing_by_themselves() -> None:
+    for package in ALLOWED.keys() - {"emulator"}:
+        for path in (PACKAGE / package).glob("__init__.py"):
+            assert imports(path) <= {"__future__"}, path
+
+
+def test_the_layers_are_those_of_the_decision() -> None:
+    page = PACKAGE.parent / "docs" / "decisions" / "0004-packages-in-layers.md"
+    drawn = [
+        line[:39].replace(",", "").split()
+        for line in page.read_text(encoding="utf-8").split("\n")
+        if line.startswith("    ")
+    ]
+    assert drawn == [line.split() for line in LAYERS.strip().split("\n")]
+
+
+def test_stages_start_nothing() -> None:
+    lazy = {path for path in MODULES if package_of(path) in STAGES} | {PACKAGE / "audit/places.py"}
+    starting = set()
+    for path in lazy:
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        if not (ast.get_docstring(tree) or "").startswith("EDGE."):
-            used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-            assert not used & ACTIONS, path
+        if ACTIONS & {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}:
+            starting.add(name_of(path))
+    assert starting == NOT_LAZY
 
 
 def test_what_needs_no_spark_does_not_import_it() -> None:
-    free = {"errors", "progress", "stores", "meanwhile", "definition", "delivery", "audit", "files"}
     asking = {
         name_of(path)
         for path in MODULES
-        if name_of(path).split(".")[0] in free
+        if {name_of(path), package_of(path)} & SPARK_FREE
         and any(name.startswith("pyspark") for name in imports(path))
     }
     assert asking == BY_SPARK
 
 
 def test_no_module_is_long() -> None:
-    lengths = {path.name: len(path.read_text().splitlines()) for path in PACKAGE.rglob("*.py")}
+    lengths = {path: len(path.read_text().splitlines()) for path in PACKAGE.rglob("*.py")}
     assert max(lengths.values()) <= 400, max(lengths, key=lambda name: lengths[name])
 
 
@@ -157,13 +205,14 @@ def test_checking_a_definition_loads_no_spark() -> None:
 def test_the_map_of_modules_says_what_each_is_for() -> None:
     page = (PACKAGE.parent / "docs" / "modules.md").read_text(encoding="utf-8")
     mapped = [path for path in MODULES if path.parent.name not in {"cli", "emulator", "demo"}]
-    for path in mapped:
-        first = _first_line(path)
-        assert page.count(f"| `{path.stem}` | {first} |") == 1, path
     assert page.count("\n| `") == len(mapped)
+    parts = {part.split("\n")[0].strip("`"): part for part in page.split("\n## ")}
+    for path in mapped:
+        part = parts["Beside the packages" if path.parent == PACKAGE else path.parent.name]
+        assert f"\n| `{path.stem}` | {_first_line(path)} |\n" in part, path
     for package in {path.parent for path in mapped} - {PACKAGE}:
-        title = f"## `{package.name}`\n\n{_first_line(package / '__init__.py')}\n\n| "
-        assert page.count(title) == 1, package
+        said = _first_line(package / "__init__.py")
+        assert parts[package.name].startswith(f"`{package.name}`\n\n{said}\n\n| "), package
 
 
 def _first_line(path: Path) -> str:

@@ -170,6 +170,43 @@ def test_whole_numbers_meet_the_text_of_their_digits_and_no_other(spark: SparkSe
     }
 
 
+@pytest.mark.parametrize("whole_keys", [False, True])
+def test_nothing_was_ever_delivered_is_the_same_as_an_empty_table(
+    spark: SparkSession, *, whole_keys: bool
+) -> None:
+    keys = [str(number) for number in range(8)]
+    rows = (
+        profiles(spark, dict.fromkeys(keys, BASE))
+        .withColumn("sp_key", F.col("profile_key").cast("bigint"))
+        .withColumn("is_unusable", F.col("profile_key").isin("6", "7"))
+    )
+    for name in ("payload", "payload_hash", "identifier"):
+        rows = rows.withColumn(name, F.when(~F.col("is_unusable"), F.col(name)))
+    rejected = [(key, json.dumps(BASE), 3) for key in ("1", "2", "6")]
+    known = Known(
+        rejected=spark.createDataFrame(
+            rejected, "profile_key string, payload_hash string, times int"
+        ),
+        resend=spark.createDataFrame([("2",), ("3",)], "profile_key string"),
+        remove=spark.createDataFrame([("4",), ("7",)], "profile_key string"),
+    )
+
+    def told(delivered: DataFrame | None, policy: Policy) -> list[dict[str, Any]]:
+        between = changes.between(
+            delivered, rows, as_of=shop.at("2026-03-31"), policy=policy, known=known,
+            with_base=True, with_unusable=True, whole_keys=whole_keys,
+        )  # fmt: skip
+        return [row.asDict() for row in between.orderBy("profile_key").collect()]
+
+    empty = spark.createDataFrame([], schemas.DELIVERED)
+    quiet = Policy(quiet=("c",), tolerance={"a": Decimal(1)})
+    for policy in (Policy(), Policy(resend_all=True), quiet):
+        assert told(None, policy) == told(empty, policy)
+    assert {row["profile_key"]: row["change"] for row in told(None, Policy())} == {
+        "0": "new", "1": "held", "2": "new", "3": "new", "4": "held", "5": "new",
+    }  # fmt: skip
+
+
 @pytest.mark.jvm
 def test_comparing_scans_each_side_once_and_moves_only_what_was_delivered(
     spark: SparkSession, tmp_path: Path
@@ -187,10 +224,13 @@ def test_comparing_scans_each_side_once_and_moves_only_what_was_delivered(
     assert plan.count("Exchange ") == 2
 
 
-def test_of_many_profiles_a_part_is_measured_the_same_every_day(spark: SparkSession) -> None:
+@pytest.mark.parametrize("is_first", [True, False])
+def test_of_many_profiles_a_part_is_measured_the_same_every_day(
+    spark: SparkSession, *, is_first: bool
+) -> None:
     rows = [(f"c{n}", "new", '{"a": 1}') for n in range(400)]
     lines = spark.createDataFrame(rows, "profile_key string, change string, payload string")
-    none = spark.createDataFrame([], schemas.DELIVERED)
+    none = None if is_first else spark.createDataFrame([], schemas.DELIVERED)
     shape = T.StructType([T.StructField("a", T.IntegerType())])
 
     def looked_at(total: int) -> int:

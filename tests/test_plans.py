@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,7 +108,8 @@ def test_a_profile_is_written_as_json_and_hashed_once(
     large.conf.unset("spark.sql.debug.maxToStringFields")
     assert found.count("sha2(") == 1
     # The identifier, the profile, and the keys of a profile that is gone.
-    assert found.count("StructsToJsonEvaluator") == (2 if is_first else 3)
+    spelt = re.findall(r"StructsToJsonEvaluator|to_json\(", found)  # by Spark 4 and by 3.5
+    assert len(spelt) == (2 if is_first else 3)
     assert found.count("Join") == (3 if is_first else 4)
 
 

@@ -31,6 +31,7 @@ spark = (
     SparkSession.builder.appName("profiles")
     .master("local[*]")
     .config("spark.driver.memory", heap)
+    .config("spark.driver.extraJavaOptions", "-XX:+UseParallelGC")
     .config("spark.driver.host", "127.0.0.1")
     .config("spark.sql.session.timeZone", "UTC")
     .config("spark.log.level", "ERROR")

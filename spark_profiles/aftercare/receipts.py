@@ -43,6 +43,6 @@ def normal(identifier: str) -> str:
 
 
 def email_hashes(address: str) -> set[str]:
-    """Every hash by which a line may name an e-mail address: see `definition.Identifier`."""
+    """Every hash by which a line may name an e-mail address: see `model.Identifier`."""
     texts = {address, address.strip(), address.lower(), normal(address)}
     return {hashlib.new(name, text.encode()).hexdigest() for name in _HASHES for text in texts}

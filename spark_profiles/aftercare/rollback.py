@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 
 from spark_profiles.audit import history, schemas
 from spark_profiles.audit.guard import Acceptance
-from spark_profiles.audit.states import RunStatus
+from spark_profiles.audit.states import SENT
 from spark_profiles.definition.model import Definition
 from spark_profiles.engine import frames
 from spark_profiles.errors import DefinitionError, Problem, SourceError
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from spark_profiles.running.run import Job
 
 ROLLBACK = "rollback"
-_SENT = (RunStatus.UPLOADING, RunStatus.CONFIRMED, RunStatus.UNCONFIRMED)
 
 
 def rollback(
@@ -125,7 +124,7 @@ def _target(runs: Sequence[Run], run_id: str) -> Run:
         problem = Problem(run_id, "no such run", f"one of `status`; the last: {known}")
         message = "There is nothing to roll back"
         raise DefinitionError(message, problem)
-    if found[0].status not in _SENT:
+    if found[0].status not in SENT:
         problem = Problem(run_id, f"{found[0].status.value}: nothing of it was sent")
         message = "There is nothing to roll back"
         raise DefinitionError(message, problem)

@@ -1,6 +1,6 @@
 """EDGE. The audit tables at a path, read and written by delta-rs: no Spark, no Java.
 
-Writes have the shape of `audit`: what belongs to a run replaces what that run wrote before. Rows
+Writes have the shape of `tables`: what belongs to a run replaces what that run wrote before. Rows
 keep every column they have, so that it does not matter which version made the table.
 """
 

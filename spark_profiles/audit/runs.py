@@ -76,7 +76,7 @@ class Run:
 
     @property
     def is_exact(self) -> bool:
-        """Whether the platform holds what it sent and nothing more; see `delivery.REPLACING`."""
+        """Whether the platform holds what it sent and nothing more; see `definition.delivery`."""
         delivery = json.loads(self.definition).get("delivery", {})
         return Delivery.model_validate(delivery).strategy in REPLACING
 

@@ -51,6 +51,9 @@ IN_WORDS = {
 }
 
 
+SENT = {RunStatus.UPLOADING, RunStatus.CONFIRMED, RunStatus.UNCONFIRMED}
+"""Something of the run may have reached the platform; nothing of others is ever delivered."""
+
 SETTLED = {RunStatus.CONFIRMED, RunStatus.UNCONFIRMED, RunStatus.ABANDONED}
 
 

@@ -190,6 +190,11 @@ class Audit:
         """The profiles as last confirmed, or in doubt (see `doubt`); one row is a profile."""
         return self.read("delivered").where(F.col("name") == name)
 
+    def delivered_after(self, history: Sequence[Run]) -> DataFrame | None:
+        """The same, after these runs of one name; None if nothing can have been delivered yet."""
+        is_sent = any(run.status in states.SENT for run in history)
+        return self.delivered(history[0].name) if is_sent else None
+
     def rejected(self, name: str) -> DataFrame:
         """How many runs had a payload rejected; one row is a payload of a profile."""
         of_name = (F.col("name") == name) & F.col("profile_key").isNotNull()

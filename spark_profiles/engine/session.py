@@ -42,9 +42,9 @@ appender.stderr.layout.pattern = %d %p %c{1}: %m%n%ex
 QUIET_JVM = "-Xlog:disable -Xlog:all=error:stderr"
 """The JVM's own warnings are no output of ours."""
 
-_COLLECTOR = "-XX:+UseParallelGC"
-"""Of all collectors the one with most work done: a job has nobody who waits for its pauses."""
-_JVM_VARIABLES = ("JDK_JAVA_OPTIONS", "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS")
+_COLLECTOR = "-XX:+UseParallelGC -XX:-UseGCOverheadLimit"
+"""The collector that gets most work done: nobody waits for the pauses of a job. With little memory
+it may become slow, as others do, but it does not give up."""
 
 _ONE_MACHINE = {
     "spark.sql.session.timeZone": "UTC",
@@ -126,7 +126,7 @@ def local_session(
         **(settings or {}),
     }
     asked = conf.get("spark.driver.extraJavaOptions", "")
-    if not _names_a_collector(asked, *(os.environ.get(name, "") for name in _JVM_VARIABLES)):
+    if not _names_a_collector(conf):
         options += f" {_COLLECTOR}"
     conf["spark.driver.extraJavaOptions"] = f"{options} {asked}".strip()
     builder = session_class.builder.appName(name).master(f"local[{cores}]")
@@ -291,9 +291,20 @@ def _session_class() -> type[SparkSession]:
     return SparkSession
 
 
-def _names_a_collector(*options: str) -> bool:
-    """Whether these options of a JVM choose one; two make it refuse to start."""
-    return any(re.search(r"-XX:\+Use\w+GC\b", text) for text in options)
+def _names_a_collector(conf: Mapping[str, str]) -> bool:
+    """Whether the user chose one, wherever that may be said; with two a JVM does not start."""
+    variables = ("JDK_JAVA_OPTIONS", "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "SPARK_SUBMIT_OPTS",
+                 "PYSPARK_SUBMIT_ARGS")  # fmt: skip
+    settings = ("spark.driver.extraJavaOptions", "spark.driver.defaultJavaOptions")
+    home = os.environ.get("SPARK_HOME")
+    folder = os.environ.get("SPARK_CONF_DIR") or (f"{home}/conf" if home else None)
+    files = [Path(folder) / name for name in ("spark-defaults.conf", "java-opts")] if folder else []
+    said = [
+        *(os.environ.get(name, "") for name in variables),
+        *(conf.get(name, "") for name in settings),
+        *(file.read_text(encoding="utf-8") for file in files if file.is_file()),
+    ]
+    return any(re.search(r"-XX:\+Use\w+GC\b", text) for text in said)
 
 
 def _java_version(java: Path) -> int | None:

@@ -48,7 +48,7 @@ _GZIP = 16 + zlib.MAX_WBITS
 
 
 def write(recorded: Parquet, planned: Plan, folder: Folder) -> list[Content]:
-    """Write a part for each planned file into the folder, see `files.WriteText`.
+    """Write a part for each planned file into the folder, see `writing.WriteText`.
 
     Args:
         recorded: the lines as they are recorded.

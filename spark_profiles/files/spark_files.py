@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def write(lines: DataFrame, planned: Plan, folder: Folder) -> tuple[()]:
-    """Write a part for each planned file into the folder, see `files.WriteText`."""
+    """Write a part for each planned file into the folder, see `writing.WriteText`."""
     spark, count = lines.sparkSession, len(planned.files)
     rows = [
         (file.operation, file.ranges, spread)

@@ -51,7 +51,7 @@ class Known:
     rejected: profile_key, payload_hash, times; one row a payload that the platform rejected.
     kept: profile_key, since; one row a profile of a user who was gone in the last run.
     resend, remove: profile_key; profiles to be sent or deleted whatever they look like.
-    inexact: runs that left the platform with more than what they sent (see `delivery.REPLACING`).
+    inexact: runs that left the platform with more than what they sent (see `definition.delivery`).
     """
 
     delivered: DataFrame | None = None
@@ -92,7 +92,7 @@ def between(
         as_of: the instant from which a user that is not wanted counts as gone.
         policy: what is sent of that which differs.
         known: what else decides; its `delivered` is not looked at.
-        with_base: also give `base`; then `delivered` has run_id as well.
+        with_base: also give `base`; then, and with inexact runs, `delivered` has run_id as well.
         with_unusable: `wanted` has is_unusable as well; of the rows for which that is true nothing
             but the key is looked at: such users are there.
         whole_keys: the keys are whole numbers, and `wanted` has them as such, too: sp_key.
@@ -157,7 +157,10 @@ def _new(wanted: DataFrame, *, with_unusable: bool) -> DataFrame:
         wanted = wanted.where(~F.col("is_unusable"))
     nothing = {name: F.lit(None).cast(kind) for name, kind in _BEFORE.items()}
     flags = {"is_unusable": F.lit(False), "is_wanted": F.lit(True)}
-    return wanted.withColumns({**nothing, **flags})
+    # No user is without a key. But Sail asks the constraints of a table also of rows that are
+    # dropped on the way to it, where nothing that moves rows lies between.
+    key = F.coalesce("profile_key", F.lit(""))
+    return wanted.withColumns({**nothing, **flags, "profile_key": key})
 
 
 def _before(delivered: DataFrame, known: Known) -> DataFrame:

@@ -3,7 +3,7 @@
 A patch says only what the platform has to change. It is sent where it is proven: the delivered
 payload, read by the shape of the profile and written again, is the same text, and the patch, read
 again and applied to it, gives the very text of the wanted one, under every reading that the
-documentation of the platform leaves open (see `delivery.Assumption`). Else the profile is replaced
+documentation of the platform leaves open (see `definition.delivery`). Else the profile is replaced
 as a whole. Applied twice a patch does what it does once: it says what members hold afterwards, or
 that they are not there.
 """

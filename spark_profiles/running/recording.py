@@ -61,7 +61,7 @@ def record(
             lambda: _consents(plan),
         )
     profiles = sum(count.users for count in counts)
-    before = audit.delivered(run.name) if history else None
+    before = audit.delivered_after(history)
     figures, measured = side_by_side.done(
         spark,
         lambda: _figures(audit, run, before, counts, max_bytes),
@@ -186,7 +186,7 @@ def _figures(
         found.get(change, 0) for change in (schemas.NEW, schemas.CHANGED, schemas.GONE)
     )
     held, kept, unusable = (found.get(change, 0) for change in schemas.NOT_SENT)
-    same = (before.count() if before else 0) - sum(row["delivered"] for row in rows)
+    same = (0 if before is None else before.count()) - sum(row["delivered"] for row in rows)
     too_long = sum(row["too_long"] for row in rows)
     profiles = sum(count.users for count in counts)
     # Of what differs, all but the profiles of users who are gone or refused is wanted.
