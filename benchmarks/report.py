@@ -104,7 +104,7 @@ orders, counts of five priorities, scores and newsletters as arrays (`profiles.y
 is a whole process, from its start to the end of the last process it started; all take turns, and all
 are checked to have made the same profiles as JSON values. Ours also records each line in a Delta
 table, checks the counts of every source, verifies each file by SHA-256 and writes a manifest; the
-others only write text. Figures are medians, with the least and the most in parentheses; ratios are
+others only write text. Both Sparks have the same heap and collector. Figures are medians, with the least and the most in parentheses; ratios are
 taken within a round. Processor seconds are user and system time of all processes: on a machine that
 does other things as well they are the steadier figure.
 
