@@ -43,7 +43,7 @@ ALLOWED = {
     "profiles": {"definition", "errors", "rows"},
     "audit": {"definition", "engine", "errors", "rows", "stores"},
     "lines": {"audit", "definition", "rows"},
-    "planning": {"audit", "definition", "engine", "errors", "lines", "profiles", "rows"},
+    "planning": {"definition", "engine", "errors", "lines", "profiles", "rows"},
     "files": {"audit", "definition", "engine", "errors", "lines", "progress", "stores"},
     "delivery": {"audit", "errors", "progress", "stores"},
     "running": {
@@ -62,7 +62,7 @@ ALLOWED = {
 }  # fmt: skip
 STAGES = ("rows", "profiles", "lines", "planning")
 """Lazy: nothing in them starts a job."""
-NOT_LAZY = {"rows.sources", "planning.sdl_fit"}
+NOT_LAZY = {"rows.sources"}
 
 ACTIONS = {
     "collect", "toPandas", "show", "cache", "persist", "isEmpty", "foreach", "rdd", "checkpoint",

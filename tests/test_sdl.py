@@ -17,6 +17,7 @@ from spark_profiles.audit.states import RunStatus
 from spark_profiles.definition.loader import Draft
 from spark_profiles.errors import DefinitionError, GuardError, PlatformError, SparkProfilesError
 from spark_profiles.planning import pipeline, sdl, sdl_fit
+from spark_profiles.running import recording
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -159,7 +160,7 @@ def test_counts_over_lines(spark: SparkSession) -> None:
              ("DELETE", "{}"), (None, "{}")]  # fmt: skip
     lines = spark.createDataFrame(rows, "operation string, payload string")
     shape = typed(FITS)
-    trips = sdl_fit.trips(lines, shape, sdl_fit.check(sdl.parse(SCHEMA), shape))
+    trips = recording.unfit(lines, shape, sdl_fit.check(sdl.parse(SCHEMA), shape))
     found = {trip.name.removeprefix("schema:"): trip.found.split(" ")[0] for trip in trips}
     assert found == {place: str(len(several)) for place, several in cases.items()}
     assert all(f"of {len(texts) + 2} profiles" in trip.found for trip in trips)

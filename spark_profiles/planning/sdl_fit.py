@@ -1,4 +1,4 @@
-"""EDGE. Profiles and the schema of their datamart -> what does not fit, and what data can tell.
+"""Profiles and the schema of their datamart -> what does not fit, and what data has to tell.
 
 Names and types are compared before anything runs. Whether a value that must not be null is there,
 and whether a number fits 32 bits, is counted over the recorded lines.
@@ -9,19 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from spark_profiles.audit.guard import Trip
-from spark_profiles.audit.schemas import UPSERT
 from spark_profiles.definition.language import nearest
 from spark_profiles.definition.sql import quoted
 from spark_profiles.errors import DefinitionError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from pyspark.sql import DataFrame
+    from collections.abc import Mapping
 
     from spark_profiles.planning.sdl import Field, Schema, Type, Way
 
@@ -56,26 +51,6 @@ def check(schema: Schema, shape: T.StructType) -> list[Asked]:
         message = "The profile does not fit the datamart's schema; nothing was read"
         raise DefinitionError(message, *seen.problems)
     return seen.asked
-
-
-def trips(lines: DataFrame, shape: T.StructType, asked: Sequence[Asked]) -> list[Trip]:
-    """What of it is the case in profiles that are to be sent; one look at the recorded lines.
-
-    Args:
-        lines: the recorded lines of the run.
-        shape: the type of the profile.
-        asked: of `check`.
-    """
-    sent = lines.where(F.col("operation") == UPSERT)
-    profiles = sent.select(F.from_json("payload", shape).alias("p"))
-    counts = [F.count(F.expr(f"case when {one.condition} then 1 end")) for one in asked]
-    every = [F.count("*").alias("n"), *[c.alias(f"c{n}") for n, c in enumerate(counts)]]
-    (row,) = profiles.agg(*every).collect()
-    return [
-        Trip(f"schema:{one.place}", f"{count:,} of {row['n']:,} profiles {one.found}", one.limit)
-        for one, count in zip(asked, row[1:], strict=True)
-        if count
-    ]
 
 
 class _Comparison:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from spark_profiles.audit.tables import Audit
+    from spark_profiles.planning import sdl_fit
     from spark_profiles.planning.pipeline import Plan
     from spark_profiles.progress import Listener
 
@@ -79,6 +80,30 @@ def record(
         **figures,
     )
     return recorded, measured
+
+
+def unfit(
+    lines: DataFrame, shape: T.StructType, asked: Sequence[sdl_fit.Asked]
+) -> list[guard.Trip]:
+    """What of the profiles to be sent does not fit the datamart; one look at the lines.
+
+    Args:
+        lines: the recorded lines of the run.
+        shape: the type of the profile.
+        asked: what its schema asks of the data.
+    """
+    sent = lines.where(F.col("operation") == schemas.UPSERT)
+    profiles = sent.select(F.from_json("payload", shape).alias("p"))
+    counts = [F.count(F.expr(f"case when {one.condition} then 1 end")) for one in asked]
+    every = [F.count("*").alias("n"), *[c.alias(f"c{n}") for n, c in enumerate(counts)]]
+    (row,) = profiles.agg(*every).collect()
+    return [
+        guard.Trip(
+            f"schema:{one.place}", f"{count:,} of {row['n']:,} profiles {one.found}", one.limit
+        )
+        for one, count in zip(asked, row[1:], strict=True)
+        if count
+    ]
 
 
 def _begun(

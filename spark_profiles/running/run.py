@@ -249,7 +249,7 @@ def _build(job: Job, audit: Audit, definition: Definition, wish: Wish) -> Run:
     )
     lines = audit.of_run("lines", run.run_id).where("operation is not null")
     planned = fileplan.planned(lines, job.file_limits, job.compression)
-    unfit = sdl_fit.trips(lines, nesting.shape(plan.profiles), asked) if asked else []
+    unfit = recording.unfit(lines, nesting.shape(plan.profiles), asked) if asked else []
     sizes = {"files": len(planned.files), "bytes": sum(file.bytes for file in planned.files)}
     now = run.figures(stats, **sizes)
     run = _guard(job, audit, run, now, history, unfit, wish.accepted)
