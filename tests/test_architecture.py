@@ -88,8 +88,8 @@ def imports(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            inside = {f"{node.module}.{alias.name}" for alias in node.names}
-            found |= inside & OUR_NAMES or {node.module}
+            names = (f"{node.module}.{alias.name}" for alias in node.names)
+            found |= {name if name in OUR_NAMES else node.module for name in names}
     return found
 
 

@@ -9,6 +9,7 @@ import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from spark_profiles.files import digests
 from spark_profiles.files.writing import MANIFEST
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class _Without:
     def chunks(self, folder: Folder, path: str) -> Iterator[bytes]:
         """The file as it is to be stored; compressed where it is compressed now."""
         is_gzip = path.endswith(".gz")
-        packer = zlib.compressobj(wbits=zlib.MAX_WBITS | 16) if is_gzip else None
+        packer = zlib.compressobj(wbits=digests.GZIP) if is_gzip else None
         with folder.open(path) as stream:
             lines = _lines(gzip.GzipFile(fileobj=stream) if is_gzip else stream)
             for batch in self._batches(lines):

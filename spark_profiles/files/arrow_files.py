@@ -26,7 +26,7 @@ from pyarrow import fs
 from spark_profiles.audit import places
 from spark_profiles.definition.delivery import MEMBERS
 from spark_profiles.errors import IntegrityError, PlatformError, Problem
-from spark_profiles.files.digests import Content
+from spark_profiles.files.digests import GZIP, Content
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -44,7 +44,6 @@ _COLUMNS = ["profile_key", "operation", "strategy", "identifier", "payload", "pa
 _TEXT = pa.large_string()
 _LINES = pa.schema([(name, pa.int64() if name == "place" else _TEXT) for name in _COLUMNS])
 _INDEX = pa.schema([("profile_key", _TEXT), ("bytes", pa.int64())])
-_GZIP = 16 + zlib.MAX_WBITS
 
 
 def write(recorded: Parquet, planned: Plan, folder: Folder) -> list[Content]:
@@ -157,7 +156,7 @@ def _joined(texts: pa.LargeStringArray) -> pa.Buffer:
 
 
 def _packed(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    deflate = zlib.compressobj(wbits=_GZIP)
+    deflate = zlib.compressobj(wbits=GZIP)
     for chunk in chunks:
         yield deflate.compress(chunk)
     yield deflate.flush()

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-_GZIP = 16 + zlib.MAX_WBITS
+GZIP = 16 + zlib.MAX_WBITS
+"""For zlib: a gzip file, with its head and its check."""
 _PIECE = 1 << 20
 
 
@@ -53,7 +54,7 @@ class Content:
             yield chunk
 
     def _unpacked(self) -> Iterator[bytes]:
-        inflate = zlib.decompressobj(_GZIP)
+        inflate = zlib.decompressobj(GZIP)
         try:
             for chunk in self._chunks:
                 self.stored.add(chunk)

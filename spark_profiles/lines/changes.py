@@ -157,10 +157,7 @@ def _new(wanted: DataFrame, *, with_unusable: bool) -> DataFrame:
         wanted = wanted.where(~F.col("is_unusable"))
     nothing = {name: F.lit(None).cast(kind) for name, kind in _BEFORE.items()}
     flags = {"is_unusable": F.lit(False), "is_wanted": F.lit(True)}
-    # No user is without a key. But Sail asks the constraints of a table also of rows that are
-    # dropped on the way to it, where nothing that moves rows lies between.
-    key = F.coalesce("profile_key", F.lit(""))
-    return wanted.withColumns({**nothing, **flags, "profile_key": key})
+    return wanted.withColumns({**nothing, **flags})
 
 
 def _before(delivered: DataFrame, known: Known) -> DataFrame:
@@ -185,6 +182,7 @@ def _together(
     wanted: DataFrame, before: DataFrame, *, with_unusable: bool, whole_keys: bool
 ) -> DataFrame:
     """Each profile as wanted and as delivered; a user who is neither is not there."""
+    # A mark of its own: an engine that asks the hash who is there may compute all payloads for it.
     wanted = wanted.withColumn("is_wanted", F.lit(True))
     # The plan of `wanted` may be huge: it is not asked which columns it has.
     if whole_keys:

@@ -62,7 +62,7 @@ def record(
             lambda: _consents(plan),
         )
     profiles = sum(count.users for count in counts)
-    before = audit.delivered_after(history)
+    before = audit.delivered_after(history, run.name)
     figures, measured = side_by_side.done(
         spark,
         lambda: _figures(audit, run, before, counts, max_bytes),

@@ -287,7 +287,7 @@ def _known(job: Job, audit: Audit, history: Sequence[Run], name: str, wish: Wish
     settled = [r for r in history if r.status in over and not r.kind]
     rejected = any(former.rejected for former in settled)
     return changes.Known(
-        delivered=audit.delivered_after(history),
+        delivered=audit.delivered_after(history, name),
         rejected=audit.rejected(name) if rejected else None,
         kept=audit.kept(settled[-1].run_id) if settled and settled[-1].kept else None,
         resend=_keys(job.spark, wish.resend),
