@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -14,7 +14,7 @@ from spark_profiles.audit.runs import Run
 from spark_profiles.audit.states import RunStatus
 from spark_profiles.engine import session, side_by_side, watching
 from spark_profiles.errors import IntegrityError, Problem
-from spark_profiles.files import fileplan
+from spark_profiles.files import fileplan, packing
 from spark_profiles.progress import Event
 from spark_profiles.rows import columns
 
@@ -32,6 +32,18 @@ if TYPE_CHECKING:
 VERSION = "0.1.0"
 
 
+@dataclass(frozen=True)
+class Recorded:
+    """A recorded run, and what its lines are like."""
+
+    run: Run
+    to_send: DataFrame
+    """The lines that carry an operation; one row is a line."""
+    stats: tuple[guard.PropertyStats, ...]
+    files: fileplan.Plan
+    """Which files there will be."""
+
+
 def record(
     spark: SparkSession,
     audit: Audit,
@@ -39,16 +51,15 @@ def record(
     history: Sequence[Run],
     *,
     output: str,
-    max_bytes: int,
+    limits: packing.Limits,
+    compression: fileplan.Compression,
     now: Callable[[], datetime],
     listener: Listener,
-) -> tuple[Run, tuple[guard.PropertyStats, ...]]:
+) -> Recorded:
     """Write lines, refused rows, counts and figures; they are the run from here on.
 
-    Returns the run as recorded, and what its properties are like.
-
     Raises:
-        IntegrityError: rows or profiles are missing from the counts.
+        IntegrityError: rows or profiles are missing from the counts, or lines fit into no file.
     """
     run = audit.put_run(_begun(spark, plan, history, output=output, now=now))
     named = plan.lines.withColumn("name", F.lit(run.name))
@@ -63,13 +74,16 @@ def record(
         )
     profiles = sum(count.users for count in counts)
     before = audit.delivered_after(history, run.name)
-    figures, measured = side_by_side.done(
+    lines = audit.of_run("lines", run.run_id)
+    to_send = lines.where(F.col("operation").isNotNull())
+    figures, measured, files = side_by_side.done(
         spark,
-        lambda: _figures(audit, run, before, counts, max_bytes),
-        lambda: _measure(audit, plan, run, before, profiles),
+        lambda: _figures(lines, before, counts, limits.bytes),
+        lambda: _measure(audit, plan, run, lines, before, profiles),
+        lambda: fileplan.planned(to_send, limits, compression),
     )
     if figures["refused_lines"]:
-        too_long = fileplan.too_long(audit.of_run("lines", run.run_id), max_bytes)
+        too_long = fileplan.too_long(lines, limits.bytes)
         audit.put("refused_rows", run.run_id, plan.refused.unionByName(too_long))
     recorded = audit.put_run(
         run,
@@ -79,7 +93,7 @@ def record(
         consents=consents,
         **figures,
     )
-    return recorded, measured
+    return Recorded(recorded, to_send, measured, files)
 
 
 def unfit(
@@ -186,16 +200,14 @@ def _run_id(plan: Plan, history: Sequence[Run]) -> str:
 
 
 def _figures(
-    audit: Audit,
-    run: Run,
+    lines: DataFrame,
     before: DataFrame | None,
     counts: Sequence[guard.SourceCounts],
     max_bytes: int,
 ) -> dict[str, int]:
     """Counts of the recorded lines; what stayed the same follows from what was delivered."""
     rows = (
-        audit.of_run("lines", run.run_id)
-        .groupBy("change")
+        lines.groupBy("change")
         .agg(
             F.count("*").alias("n"),
             F.count("delivered_hash").alias("delivered"),
@@ -236,10 +248,14 @@ def _figures(
 
 
 def _measure(
-    audit: Audit, plan: Plan, run: Run, before: DataFrame | None, profiles: int
+    audit: Audit,
+    plan: Plan,
+    run: Run,
+    lines: DataFrame,
+    before: DataFrame | None,
+    profiles: int,
 ) -> tuple[guard.PropertyStats, ...]:
     shape = T.StructType(list(plan.profiles.select("user_profile.*").schema))
-    lines = audit.of_run("lines", run.run_id)
     row = stats.measured(lines, before, shape, total=profiles).collect()[0]
     measured = stats.read(row.asDict(), shape)
     audit.put_records("property_stats", run.run_id, [asdict(stat) for stat in measured])

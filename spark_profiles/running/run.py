@@ -237,23 +237,25 @@ def _build(job: Job, audit: Audit, definition: Definition, wish: Wish) -> Run:
     job.listener(Event("plan", "reading what is to be sent"))
     plan = wish.planner(audit) if wish.planner else _plan(job, audit, history, definition, wish)
     asked = _asked(job, plan)
-    run, stats = recording.record(
+    recorded = recording.record(
         job.spark,
         audit,
         plan,
         history,
         output=job.output,
-        max_bytes=job.max_bytes,
+        limits=job.file_limits,
+        compression=job.compression,
         now=job.now,
         listener=job.listener,
     )
-    lines = audit.of_run("lines", run.run_id).where("operation is not null")
-    planned = fileplan.planned(lines, job.file_limits, job.compression)
-    unfit = recording.unfit(lines, nesting.shape(plan.profiles), asked) if asked else []
-    sizes = {"files": len(planned.files), "bytes": sum(file.bytes for file in planned.files)}
-    now = run.figures(stats, **sizes)
-    run = _guard(job, audit, run, now, history, unfit, wish.accepted)
-    return _write(job, audit, run, lines, planned)
+    unfit = []
+    if asked:
+        unfit = recording.unfit(recorded.to_send, nesting.shape(plan.profiles), asked)
+    files = recorded.files.files
+    sizes = {"files": len(files), "bytes": sum(file.bytes for file in files)}
+    now = recorded.run.figures(recorded.stats, **sizes)
+    run = _guard(job, audit, recorded.run, now, history, unfit, wish.accepted)
+    return _write(job, audit, run, recorded.to_send, recorded.files)
 
 
 def _plan(
