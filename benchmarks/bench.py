@@ -43,11 +43,17 @@ def _ours(engine: str) -> tuple[str, ...]:
     )  # fmt: skip
 
 
+def _by_hand(*how: str) -> tuple[str, ...]:
+    return _script("with_pyspark.py", "{heap}", *how)
+
+
 _OUR_LINES = "import/**/profiles-*.ndjson"
 ALL = (
     Contender("ours-spark", "spark_profiles on Spark", _ours("spark"), _OUR_LINES),
     Contender("ours-sail", "spark_profiles on Sail", _ours("sail"), _OUR_LINES),
-    Contender("pyspark", "PySpark by hand", _script("with_pyspark.py", "{heap}"), "part-*"),
+    Contender("pyspark", "PySpark by hand", _by_hand(), "part-*"),
+    Contender("pyspark-laid-out", "… laid out by key", _by_hand("laid-out"), "part-*"),
+    Contender("pyspark-on-sail", "… as it is, on Sail", _by_hand("sail"), "*.txt"),
     Contender("duckdb", "DuckDB, one SQL script", _script("with_duckdb.py"), "*.ndjson"),
     Contender("polars", "Polars, lazy", _script("with_polars.py"), "*.ndjson"),
     Contender("floor", "scan and write, no work", _script("floor.py", "{bytes}"), "*.ndjson"),
