@@ -104,9 +104,10 @@ orders, counts of five priorities, scores and newsletters as arrays (`profiles.y
 is a whole process, from its start to the end of the last process it started; all take turns, and all
 are checked to have made the same profiles as JSON values. Ours also records each line in a Delta
 table, checks the counts of every source, verifies each file by SHA-256 and writes a manifest; the
-others only write text. All Sparks have the same heap and collector. PySpark by hand also runs with
-every source laid out by its key and sorted, the best plan that we know for Spark, and on Sail: what
-the two engines of ours need for the profiles alone. Figures are medians, with the least and the
+others only write text. Every JVM has the same heap and collector, no UI, and no archive of classes
+(with the one that the first demo lays out, ours start some seconds sooner). PySpark by hand also
+runs with every source laid out by its key and sorted, as ours are, and on Sail: what our two
+engines need for the profiles alone. Figures are medians, with the least and the
 most in parentheses; ratios are taken within a round. Processor seconds are user and system time of
 all processes: on a machine that does other things as well they are the steadier figure.
 

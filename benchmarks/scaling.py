@@ -49,13 +49,16 @@ def main() -> None:
     options = _options()
     os.environ["SPARK_PROFILES_MEMORY"] = options.heap
     tables = {scale: data.make(scale, options.work.absolute()) for scale in options.scales}
-    grown = [_load(f"SF{scale:g}", folder, options) for scale, folder in tables.items()]
+    grown, on_sail = (
+        [_load(f"SF{scale:g}", folder, options, engine) for scale, folder in tables.items()]
+        for engine in ("spark", "sail")
+    )
     base = data.make(options.skew, options.work.absolute())
     skewed = [
-        _load(f"orders {name}", _with_orders(base, name, query), options)
+        _load(f"orders {name}", _with_orders(base, name, query), options, "spark")
         for name, query in SKEWS.items()
     ]
-    page = _page(options, grown, skewed)
+    page = _page(options, grown, on_sail, skewed)
     print(page, flush=True)
     if options.results:
         (options.results / "SCALING.md").write_text(page, encoding="utf-8")
@@ -94,11 +97,11 @@ def _with_orders(base: Path, name: str, query: str) -> Path:
     return made
 
 
-def _load(title: str, tables: Path, options: argparse.Namespace) -> Load:
+def _load(title: str, tables: Path, options: argparse.Namespace, engine: str) -> Load:
     output = options.work.absolute() / "output" / "scaling"
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
-    ours = next(c for c in bench.ALL if c.name == "ours-spark")
+    ours = next(c for c in bench.ALL if c.name == f"ours-{engine}")
     command = [part.format(data=tables, output=output) for part in ours.command]
     profile = output / "profile.json"
     command += [f"--profile={profile}", "--json"]
@@ -107,48 +110,72 @@ def _load(title: str, tables: Path, options: argparse.Namespace) -> Load:
     run = json.loads(told[told.index("{") :])
     rows = sum(source["rows"] for source in run["counts"])
     driver = json.loads(profile.read_text(encoding="utf-8"))["driver_peak_bytes"]
-    print(f"{title}: {cost}", flush=True)
+    print(f"{title} on {engine}: {cost}", flush=True)
     shutil.rmtree(output)
     return Load(title, run["lines"], rows, cost, driver)
 
 
-def _page(options: argparse.Namespace, grown: list[Load], skewed: list[Load]) -> str:
+def _page(
+    options: argparse.Namespace, grown: list[Load], on_sail: list[Load], skewed: list[Load]
+) -> str:
     scales = ",".join(f"{scale:g}" for scale in options.scales)
     command = f"python -m benchmarks.scaling --scales {scales} --skew {options.skew:g}"
-    head = ["", "lines", "rows", "seconds", "per million lines", "cpu", "driver", "JVM"]
     return f"""\
 # How a first load grows
 
 `{command} --heap {options.heap}` · {report.machine()}
 
-Each is a whole process on Spark, from raw tables to recorded lines, verified files and manifest.
-`driver` is the most that the Python process held, JVM the most of its JVM (heap {options.heap} and
-what lies beside it).
+Each is a whole process, from raw tables to recorded lines, verified files and manifest. A process
+that takes no time to start would take as long for each million lines at every size; a JVM takes
+half a minute to start and to compile what runs, whatever its data. What each further million took,
+beyond the size before, is without that.
 
-## With the number of users
+`driver` is the most that the Python process held, `engine` the most of the process that computes:
+the JVM (heap {options.heap} and what lies beside it), or on Sail the Python process itself.
 
-{_table(head, grown)}
+## With the number of users, on Spark
 
-## With the rows of one user, at scale factor {options.skew:g}
+{_growth(grown)}
+
+## With the number of users, on Sail
+
+{_growth(on_sail)}
+
+## With the rows of one user, on Spark, at scale factor {options.skew:g}
 
 Compare those of as many rows: the second with the first, the last with the one before it.
 
-{_table(head, skewed)}
+{_table(_HEAD, [_row(load) for load in skewed])}
 """
 
 
-def _table(head: list[str], loads: list[Load]) -> str:
-    rows = [head, ["---", *["---:"] * (len(head) - 1)]]
-    for load in loads:
-        seconds = load.cost.seconds
-        rows.append(
-            [
-                load.title, f"{load.lines:,}", f"{load.rows:,}", f"{seconds:.1f}",
-                f"{seconds / load.lines * 1e6:.1f}", f"{load.cost.cpu:.0f}",
-                f"{load.driver / 1e6:.0f} MB", f"{load.cost.memory / 1e9:.1f} GB",
-            ]
-        )  # fmt: skip
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+_HEAD = ["", "lines", "rows", "seconds", "per million lines", "cpu", "driver", "engine"]
+
+
+def _growth(loads: list[Load]) -> str:
+    """The loads, each also with the seconds of what it has more than the one before."""
+    further = ["", *map(_further, loads, loads[1:])]
+    rows = [[*_row(load), more] for load, more in zip(loads, further, strict=True)]
+    return _table([*_HEAD, "each further million"], rows)
+
+
+def _further(before: Load, load: Load) -> str:
+    seconds = load.cost.seconds - before.cost.seconds
+    return f"{seconds / (load.lines - before.lines) * 1e6:.1f}"
+
+
+def _row(load: Load) -> list[str]:
+    seconds = load.cost.seconds
+    return [
+        load.title, f"{load.lines:,}", f"{load.rows:,}", f"{seconds:.1f}",
+        f"{seconds / load.lines * 1e6:.1f}", f"{load.cost.cpu:.0f}",
+        f"{load.driver / 1e6:.0f} MB", f"{load.cost.memory / 1e9:.1f} GB",
+    ]  # fmt: skip
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 if __name__ == "__main__":
