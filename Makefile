@@ -42,7 +42,7 @@ setup: $(VENV)/.run $(VENV)/.java  ## Create the environment, with pinned versio
 demo: $(VENV)/.run $(if $(filter sail,$(ENGINE)),,$(VENV)/.java)  ## Two days of a real shop, from raw tables to confirmed profiles
 	@$(BIN)/spark-profiles demo --engine $(ENGINE) --output $(HERE)/demo-output
 
-quicker: setup  ## After a first demo: let Spark start in half the time from then on (takes a minute)
+quicker: setup  ## What the first demo does by the way: lay out the classes of Spark, so that it starts sooner
 	@$(BIN)/python -m spark_profiles.running.cold_start
 
 bench: setup $(VENV)/.dev  ## Us and the others, side by side; SCALE=1 is 150,000 profiles

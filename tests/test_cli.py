@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import shop
+import typer
 
 from spark_profiles import cli
 from spark_profiles.cli import options
@@ -74,6 +75,13 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: str
     code, out, _ = run(capsys, command, "--help")
     assert code == 0
     assert "Usage" in out
+
+
+def test_what_help_says_is_shown() -> None:
+    commands = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
+    options_ = [option for command in commands.values() for option in command.params]
+    # Brackets are markup: what stands in them is taken for a style, and vanishes.
+    assert [option.name for option in options_ if "[" in (getattr(option, "help", "") or "")] == []
 
 
 @pytest.mark.sail
@@ -176,8 +184,31 @@ def test_a_token_is_given_by_reference_only(capsys: pytest.CaptureFixture[str]) 
     assert "s3cret" not in err
 
 
-def test_nothing_to_tell_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert run(capsys, "status", "--audit", tmp_path / "none")[0] == 3
+@pytest.mark.parametrize(
+    "command", ["status", "failures", "churn shop", "upload shop", "retry shop", "maintain"]
+)
+@pytest.mark.parametrize("place", [[], ["--audit", "none"]])
+def test_a_folder_without_audit_tables_does_not_become_one(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    command: str,
+    place: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SPARK_PROFILES_DATAMART", "1500")
+    code, out, err = run(capsys, *command.split(), *place)
+    assert (code, out) == (3, "")
+    assert "no audit tables" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_rows_behind_a_value_are_told_of_a_property_only(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code, _, err = run(capsys, "explain", "c01", "--data", "raw")
+    assert code == 2
+    assert "PROPERTY" in err
 
 
 @pytest.mark.sail

@@ -17,7 +17,7 @@ app = typer.Typer(
         "Exit codes: 0 done, 1 fault of this program, 2 wrong command line, 3 mend the definition"
         " or a setting, 4 mend the data, 5 set up the machine, 6 stopped by a limit, 7 try again"
         " later, 8 the API refused, 9 not all confirmed: run again, 10 settle a former run first,"
-        " 11 counts or bytes do not add up."
+        " 11 counts or bytes do not add up, 130 stopped by Ctrl-C."
     ),
     no_args_is_help=True,
     add_completion=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Annotated
 
 import typer
 
@@ -15,7 +16,13 @@ from spark_profiles.errors import DefinitionError, Problem
 @app.command()
 def validate(
     definition: options.DefinitionFile,
-    data: options.Data = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder of relative source paths: the tables are looked at, too.",
+            show_default=False,
+        ),
+    ] = None,
     schema: options.SchemaFile = None,
     engine: options.Engine = "spark",
     *,

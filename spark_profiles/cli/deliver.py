@@ -24,21 +24,26 @@ Engine = Annotated[
     Literal["spark", "sail", "delta-rs"] | None,
     typer.Option(
         help="What reads and writes the audit tables. delta-rs needs neither Spark nor Java, and"
-        " leaves it to the next run to move what is confirmed into `delivered`."
-        "  [default: spark, or delta-rs where there is no Spark]",
-        envvar="SPARK_PROFILES_ENGINE",
+        " leaves it to the next run to move what is confirmed into `delivered`.",
+        show_default="spark, or delta-rs where there is no Spark",
+        envvar=["SPARK_PROFILES_UPLOAD_ENGINE", "SPARK_PROFILES_ENGINE"],
     ),
 ]
 Folder = Annotated[
     str | None,
-    typer.Option("--files", help="Where the run's files lie now, if not where they were written."),
+    typer.Option(
+        "--files",
+        help="Where the run's files lie now, if not where they were written. The next run moves"
+        " what is confirmed into `delivered`.",
+    ),
 ]
 Priority = Annotated[
     Literal["LOW", "MEDIUM", "HIGH"] | None, typer.Option(help="Of the document import.")
 ]
 Parallel = Annotated[int, typer.Option(help="Most files at once.", min=1, max=64)]
 Rate = Annotated[
-    float | None, typer.Option(help="Most requests in a second.  [default: no limit]", min=0.01)
+    float | None,
+    typer.Option(help="Most requests in a second.", show_default="no limit", min=0.01),
 ]
 Deadline = Annotated[
     float, typer.Option(help="Hours after which it stops; the same command continues.", min=0)
@@ -62,7 +67,9 @@ TestLine = Annotated[
 Cancel = Annotated[
     bool,
     typer.Option(
-        "--cancel", help="Send nothing more, cancel what is pending, follow the rest to its end."
+        "--cancel",
+        help="Send nothing more, cancel what is pending, follow the rest to its end. The next run"
+        " moves what is confirmed into `delivered`.",
     ),
 ]
 
@@ -105,6 +112,7 @@ def upload(
         meanwhile.event_lines() if as_json else meanwhile.Progress(quiet=False) as listener,
         client,
     ):
+        options.require_audit(audit)
         asked = _Asked(
             name, audit, _engine(engine), files, settings, client,
             told.listening(listener) if told else listener, as_json,
@@ -143,6 +151,7 @@ def retry(
         meanwhile.Progress(quiet=as_json) as listener,
         options.datamart_client(api, datamart, token) as client,
     ):
+        options.require_audit(audit)
         done = runs.retry(options.job("", audit, listener, engine), name, client)
     if done is None:
         show.facts({"definition": name, "unconfirmed": 0}, as_json=as_json)
@@ -183,7 +192,7 @@ class _Asked:
         if self.engine == "delta-rs":
             from spark_profiles.audit.delta_rs import DeltaTables  # noqa: PLC0415  optional
 
-            return DeltaTables(options.absolute(self.audit))
+            return DeltaTables(options.audit_location(self.audit))
         return options.job("", self.audit, self.listener, self.engine).tables()
 
     def carry(self, tables: courier.Tables, found: courier.Waiting, *, gives_up: bool) -> None:

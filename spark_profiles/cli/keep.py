@@ -78,7 +78,7 @@ _Document = Annotated[
     ),
 ]
 _Receipt = Annotated[
-    Path | None, typer.Option(help="Where to write the receipt.  [default: printed only]")
+    Path | None, typer.Option(help="Where to write the receipt.", show_default="printed only")
 ]
 _HashKey = Annotated[
     str | None,
@@ -188,10 +188,14 @@ def explain(
     audit: options.AuditAt = "audit",
     data: Annotated[
         str | None,
-        typer.Option(help="Folder of relative source paths: tells the rows behind the value."),
+        typer.Option(
+            help="Folder of relative source paths: tells the rule and the rows behind the value of"
+            " PROPERTY."
+        ),
     ] = None,
     run_id: Annotated[
-        str | None, typer.Option("--run", help="Of this run.  [default: the last with a line]")
+        str | None,
+        typer.Option("--run", help="Of this run.", show_default="the last with a line"),
     ] = None,
     show_values: Annotated[
         bool, typer.Option("--show-values", help="Show values; without, only their shape.")
@@ -204,6 +208,9 @@ def explain(
     from spark_profiles.aftercare import explain as explaining  # noqa: PLC0415
     from spark_profiles.aftercare import why  # noqa: PLC0415
 
+    if data is not None and not path:
+        message = "--data tells what is behind one value: name its PROPERTY"
+        raise typer.BadParameter(message)
     options.require_audit(audit)
     asked = typer.prompt("User", hide_input=True, err=True) if user == "-" else user
     job = options.job("", audit, lambda _: None, engine)

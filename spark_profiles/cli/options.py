@@ -36,7 +36,7 @@ AsOf = Annotated[
 ]
 Data = Annotated[
     str | None,
-    typer.Option(help="Folder of relative source paths.  [default: beside the definition]"),
+    typer.Option(help="Folder of relative source paths.", show_default="beside the definition"),
 ]
 Output = Annotated[
     str, typer.Option(help="Folder of the import files.", envvar="SPARK_PROFILES_OUTPUT")
@@ -49,18 +49,21 @@ AuditAt = Annotated[
 ]
 MaxBytes = Annotated[int, typer.Option(help="Most bytes of one import file.", min=1)]
 MaxLines = Annotated[
-    int | None, typer.Option(help="Most lines of one import file.  [default: any]", min=1)
+    int | None, typer.Option(help="Most lines of one import file.", show_default="any", min=1)
 ]
 Accept = Annotated[
     list[str] | None,
-    typer.Option(help="Name of a limit that may be passed this time; recorded. Repeatable."),
+    typer.Option(
+        help="What tripped and is right this time, by the name that the message gives it, such as"
+        " deletes or shrunken:SOURCE; recorded. Repeatable."
+    ),
 ]
 Why = Annotated[
     str, typer.Option(help="Why the accepted limits may be passed; recorded with --accept.")
 ]
 By = Annotated[
     str,
-    typer.Option(help="Who accepts.  [default: the user of this machine]", envvar="USER"),
+    typer.Option(help="Who accepts.", show_default="the user of this machine", envvar="USER"),
 ]
 Limit = Annotated[
     list[str] | None,
@@ -147,22 +150,20 @@ RETRY = RetryPolicy()
 TOKEN_AT = "env:MEDIARITHMICS_TOKEN"  # noqa: S105  a reference, not a token
 
 
-def audit_exists(audit: str) -> bool:
-    """Whether audit tables may be at a location; a catalog schema is taken at its word."""
-    from spark_profiles import stores  # noqa: PLC0415
-
-    return ("/" not in audit and not Path(audit).exists()) or stores.folder(audit).exists("runs")
-
-
 def require_audit(audit: str) -> None:
-    """Refuse a location without audit tables: a wrong folder must not become a new one.
+    """Refuse a folder without audit tables: a wrong one must not become a new one.
+
+    A catalog schema is taken at its word.
 
     Raises:
         DefinitionError: nothing is there.
     """
-    if not audit_exists(audit):
-        problem = Problem(audit, "no audit tables", "the folder given to build or run")
-        message = "There is nothing to tell"
+    from spark_profiles import stores  # noqa: PLC0415
+
+    location = audit_location(audit)
+    if "/" in location and not stores.folder(location).exists("runs"):
+        problem = Problem(location, "no audit tables", "the --audit given to build or run")
+        message = "No run was ever recorded there; nothing was done"
         raise DefinitionError(message, problem)
 
 
@@ -190,7 +191,7 @@ def job(
     return runs.Job(
         spark=session,
         output=absolute(output),
-        audit=absolute(audit),
+        audit=audit_location(audit),
         listener=listener,
         **choices,
     )
@@ -317,9 +318,14 @@ def keys(path: Path | None) -> list[str]:
 
 
 def absolute(location: str) -> str:
-    """A local path made absolute; addresses and catalog names as they are."""
-    is_local = ":/" not in location and ("/" in location or "." not in location)
-    return str(Path(location).absolute()) if location and is_local else location
+    """A local path made absolute; addresses as they are."""
+    return str(Path(location).absolute()) if location and ":/" not in location else location
+
+
+def audit_location(audit: str) -> str:
+    """The same of audit tables; a catalog schema (`catalog.schema`) as it is."""
+    is_schema = "." in audit and "/" not in audit
+    return audit if is_schema else absolute(audit)
 
 
 def data_folder(data: str | None, definition: Path) -> str:

@@ -9,7 +9,6 @@ import typer
 from spark_profiles import meanwhile
 from spark_profiles.cli import options, show
 from spark_profiles.cli.app import app
-from spark_profiles.errors import DefinitionError, Problem
 from spark_profiles.running import profiling
 
 
@@ -117,7 +116,7 @@ def status(
     as_json: options.AsJson = False,
 ) -> None:
     """Say where the runs stand and what the next command will do. Changes nothing."""
-    _check_audit(audit)
+    options.require_audit(audit)
     job = options.job("", audit, lambda _: None, engine)
     show.status(job.tables().runs(name)[-last:], as_json=as_json)
 
@@ -144,7 +143,7 @@ def abandon(
     """
     from spark_profiles.running import run as runs  # noqa: PLC0415
 
-    _check_audit(audit)
+    options.require_audit(audit)
     given_up = runs.abandon(options.job("", audit, lambda _: None, engine), name, dead=dead)
     show.facts({"definition": name, "abandoned": [run.run_id for run in given_up]}, as_json=as_json)
 
@@ -158,13 +157,6 @@ def churn(
     as_json: options.AsJson = False,
 ) -> None:
     """Name the properties that cause most of what is sent, over the runs that are recorded."""
-    _check_audit(audit)
+    options.require_audit(audit)
     job = options.job("", audit, lambda _: None, engine)
     show.churn(job.tables().churn(name), as_json=as_json)
-
-
-def _check_audit(audit: str) -> None:
-    if not options.audit_exists(audit):
-        problem = Problem(audit, "no audit tables", "the folder given to build or run")
-        message = "There is nothing to tell"
-        raise DefinitionError(message, problem)

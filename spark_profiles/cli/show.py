@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from dataclasses import fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -297,8 +299,10 @@ def listening(url: str) -> None:
     _results.print(f"Listening on {url}; Ctrl-C stops it.", markup=False)
 
 
-def story(told: Story) -> None:
-    """Print what the demo did, and where to look next."""
+def story(told: Story, *, engine: str) -> None:
+    """Print what the demo did, and where to look next, in commands that can be copied."""
+    program = sys.argv[0] if shutil.which("spark-profiles") is None else "spark-profiles"
+    chosen = "" if engine == "spark" else f" --engine {engine}"
     for day in told.days:
         _results.rule(f"[bold]as of {day.as_of}", align="left")
         run(day.run, as_json=False)
@@ -319,8 +323,8 @@ def story(told: Story) -> None:
     for what, where in (
         ("the import files", last.output),
         ("their manifest", f"{last.output}/manifest.json"),
-        ("where the runs stand", f"spark-profiles status --audit {told.output}/audit"),
-        ("the emulator, kept", f"spark-profiles emulator --store {told.output}/datamart.sqlite"),
+        ("where the runs stand", f"{program} status --audit {told.output}/audit{chosen}"),
+        ("the emulator, kept", f"{program} emulator --store {told.output}/datamart.sqlite"),
         ("your own tables", "README.md, part `Your own tables`"),
     ):
         _results.print(f"  {what:<22} {where}", markup=False, soft_wrap=True)

@@ -68,4 +68,4 @@ def demo(
 
     with meanwhile.Progress(quiet=False) as listener:
         told = story.tell(output, listener=listener, engine=engine)
-    show.story(told)
+    show.story(told, engine=engine)

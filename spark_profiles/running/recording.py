@@ -1,4 +1,4 @@
-"""EDGE. A plan -> a recorded run: lines, refused rows, counts and figures in the audit tables."""
+"""EDGE. A plan -> a recorded run: lines, refused rows, counts, figures; and its files, planned."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def record(
     now: Callable[[], datetime],
     listener: Listener,
 ) -> Recorded:
-    """Write lines, refused rows, counts and figures; they are the run from here on.
+    """Write lines, refused rows, counts and figures, the run from here on; and plan its files.
 
     Raises:
         IntegrityError: rows or profiles are missing from the counts, or lines fit into no file.
