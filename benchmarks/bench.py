@@ -78,7 +78,7 @@ def main() -> None:
             # The same program on the same bytes: looking at its first output is enough.
             if turn == 1 and contender.name != "floor":
                 prints[contender.name] = profiles.fingerprint(files)
-    _check(prints)
+        _check(prints)
     measured = report.Measured(
         scale=options.scale,
         heap=options.heap,
