@@ -159,3 +159,24 @@ def check_law(
 
 def test_every_row_goes_somewhere_for_any_pattern_of_nulls(spark: SparkSession) -> None:
     check_law(spark)
+
+
+def test_a_refused_row_keeps_the_sign_of_its_amounts(spark: SparkSession) -> None:
+    text = """
+name: signs
+time_zone: UTC
+identifier: {compartment_id: "1606", user_account_id: id}
+sources: {people: {table: people, key: id, accept: {positive: balance > 0}}}
+users: people
+profile: {id: {value: id}}
+"""
+    values = "('a', -0.56), ('b', -1.50), ('c', 0.25)"
+    people = spark.sql(f"select id, cast(b as decimal(12,2)) balance from values {values} t(id, b)")
+    plan = pipeline.plan(
+        spark, loader.parse_yaml(text), as_of=shop.AS_OF, tables={"people": people}
+    )
+    found = {
+        row["key"]: decimal.Decimal(json.loads(row["row"], parse_float=str)["balance"])
+        for row in plan.refused.collect()
+    }
+    assert found == {"a": decimal.Decimal("-0.56"), "b": decimal.Decimal("-1.50")}

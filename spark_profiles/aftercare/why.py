@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 from spark_profiles.aftercare import explain, rollback
 from spark_profiles.definition import values, windows
 from spark_profiles.definition.operations import Aggregate
+from spark_profiles.engine import session
 from spark_profiles.errors import DefinitionError, Problem
 from spark_profiles.planning import fit, pipeline
 from spark_profiles.rows import columns, conform, keys, sources
@@ -91,6 +92,7 @@ def why(
             is_spine=name in definition.spine,
             as_of=as_of,
             time_zone=definition.time_zone,
+            spells_decimals=session.is_sail(spark),
         )
         for name in _sources(definition, prop)
     }
@@ -177,10 +179,9 @@ def _rows(
 ) -> list[dict[str, Any]]:
     where = getattr(prop, "where", None)
     is_meant = F.coalesce(F.expr(where), F.lit(False)) if where else F.lit(True)
-    row = F.to_json("sp_raw", {"ignoreNullFields": "false"}).alias("row")
     micros = F.unix_micros("sp_at").alias("micros")
     found = judged.rows.select(
-        "sp_status", micros, is_meant.alias("is_meant"), "sp_reasons", row
+        "sp_status", micros, is_meant.alias("is_meant"), "sp_reasons", conform.as_json()
     ).orderBy(F.desc_nulls_last("micros"), "row")
     rows = []
     for one in found.limit(MOST_ROWS).collect():

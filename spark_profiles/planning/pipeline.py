@@ -170,7 +170,14 @@ class _Stages:
         key_types = [raw_types[n][s.key] for n, s in definition.sources.items()]
         # Sail calls an unsigned number of 64 bits, which may be larger, the same.
         whole_keys = not is_sail and keys.are_whole(key_types)
-        judged = _judged(self.raw, definition, raw_types, self.as_of, whole_keys=whole_keys)
+        judged = _judged(
+            self.raw,
+            definition,
+            raw_types,
+            self.as_of,
+            whole_keys=whole_keys,
+            spells_decimals=is_sail,
+        )
         own_rows = {name: _own(judged[name], definition) for name in users.sources(definition)}
         spine = users.spine(definition, own_rows, types)
         aggregated = _aggregated(judged, definition, types, self.as_of, by_sorting=not is_sail)
@@ -250,6 +257,7 @@ def _judged(
     as_of: datetime,
     *,
     whole_keys: bool,
+    spells_decimals: bool,
 ) -> dict[str, conform.Judged]:
     return {
         name: conform.judged(
@@ -261,6 +269,7 @@ def _judged(
             as_of=as_of,
             time_zone=definition.time_zone,
             whole_keys=whole_keys,
+            spells_decimals=spells_decimals,
         )
         for name, source in definition.sources.items()
     }

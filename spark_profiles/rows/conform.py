@@ -101,6 +101,7 @@ def judged(
     as_of: datetime,
     time_zone: str,
     whole_keys: bool = False,
+    spells_decimals: bool = False,
 ) -> Judged:
     """Every row of the source, typed, keyed, timed and judged.
 
@@ -113,8 +114,12 @@ def judged(
         as_of: rows at or after it are late.
         time_zone: of dates and wall-clock times.
         whole_keys: the keys of all sources are whole numbers, and stay such.
+        spells_decimals: refused rows tell decimals as text, for an engine whose JSON loses the
+            minus of those between -1 and 0 (Sail 0.7.2; inside nested values it still does).
     """
-    looked_at = _with_reasons(raw, source, types, time_zone, whole_keys=whole_keys)
+    looked_at = _with_reasons(
+        raw, source, types, time_zone, whole_keys=whole_keys, spells_decimals=spells_decimals
+    )
     status = (
         f"case when sp_is_refused then '{REFUSED}'"
         f" when sp_at >= {columns.instant_sql(as_of)} then '{AFTER}' else '{ACCEPTED}' end"
@@ -131,6 +136,17 @@ def as_json() -> Column:
     return F.to_json("sp_raw", {"ignoreNullFields": "false"}).alias("row")
 
 
+def _as_it_came(raw: DataFrame, *, spells_decimals: bool) -> str:
+    """The raw row as a struct, for `as_json`."""
+    members = [
+        f"cast({sql.quoted(field.name)} as string) as {sql.quoted(field.name)}"
+        if spells_decimals and isinstance(field.dataType, T.DecimalType)
+        else sql.quoted(field.name)
+        for field in raw.schema.fields
+    ]
+    return f"struct({', '.join(members)})"
+
+
 def _with_reasons(
     raw: DataFrame,
     source: Source,
@@ -138,6 +154,7 @@ def _with_reasons(
     time_zone: str,
     *,
     whole_keys: bool,
+    spells_decimals: bool,
 ) -> DataFrame:
     """The raw row with types applied, sp_key, sp_at, sp_warnings and all reasons against it."""
     typed = {c: f"try_cast({sql.quoted(c)} as {to})" for c, to in source.types.items()}
@@ -160,7 +177,7 @@ def _with_reasons(
         when = columns.instant(source.time, types[source.time], time_zone)
     facts = {
         # The row as it came, for those who mend it; pruned from every plan that does not ask.
-        "sp_raw": f"struct({', '.join(map(sql.quoted, raw.columns))})",
+        "sp_raw": _as_it_came(raw, spells_decimals=spells_decimals),
         "sp_key": plain,
         "sp_broken": f"array({', '.join(broken)})",
         "sp_is_broken": f"coalesce({', '.join(broken)}) is not null",
