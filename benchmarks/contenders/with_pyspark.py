@@ -142,6 +142,8 @@ def windowed(measure: str) -> Column:
 
 
 account = F.col("c_custkey").cast("string")
+# Sail's JSON drops the minus of decimals between -1 and 0; no other value here is negative.
+balance = F.col("c_acctbal").cast("double" if how == "sail" else "decimal(15,2)")
 zero = [f"count_{w}" for w in WINDOWS] + list(PRIORITIES)
 profile = F.struct(
     F.lit(1606).alias("$compartment_id"),
@@ -151,7 +153,7 @@ profile = F.struct(
     F.col("c_phone").alias("phone"),
     F.col("c_nationkey").alias("nation"),
     F.col("c_mktsegment").alias("segment"),
-    F.col("c_acctbal").alias("balance"),
+    balance.alias("balance"),
     F.col("c_comment").alias("about"),
     F.struct(
         windowed("count").alias("count"),
