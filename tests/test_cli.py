@@ -20,7 +20,7 @@ from spark_profiles import cli
 from spark_profiles.cli import options
 from spark_profiles.emulator import server
 from spark_profiles.engine import jdk, session
-from spark_profiles.errors import PlatformError
+from spark_profiles.errors import DefinitionError, PlatformError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -197,10 +197,22 @@ def test_a_folder_without_audit_tables_does_not_become_one(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SPARK_PROFILES_DATAMART", "1500")
+    monkeypatch.delenv("SPARK_PROFILES_AUDIT", raising=False)
     code, out, err = run(capsys, *command.split(), *place)
     assert (code, out) == (3, "")
     assert "no audit tables" in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_only_spark_can_see_is_taken_at_its_word(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    options.require_audit("main.audit")
+    options.require_audit("nostore://somewhere/audit")
+    with pytest.raises(DefinitionError):
+        options.require_audit(str(tmp_path))
+    monkeypatch.setenv("DATABRICKS_RUNTIME_VERSION", "17.3")
+    options.require_audit(str(tmp_path))  # may be a folder of its default store
 
 
 def test_the_rows_behind_a_value_are_told_of_a_property_only(

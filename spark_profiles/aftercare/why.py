@@ -76,13 +76,13 @@ def why(
     number, prop = _property(definition, path)
     raw = sources.read(spark, definition, data=data, tables=tables)
     types = fit.check(definition, {name: table.rows for name, table in raw.items()}).raw_types
-    as_of = made.as_of
     mine = {
         name: _of_user(table.rows, definition.sources[name].key, types[name], profile_key)
         for name, table in raw.items()
     }
-    plan = pipeline.plan(spark, definition, as_of=as_of.isoformat(), tables=mine)
+    plan = pipeline.plan(spark, definition, as_of=made.as_of.isoformat(), tables=mine)
     computed = plan.wanted.select("payload").collect()
+    is_sail = session.is_sail(spark)
     judged = {
         name: conform.judged(
             mine[name],
@@ -90,9 +90,9 @@ def why(
             types[name],
             name=name,
             is_spine=name in definition.spine,
-            as_of=as_of,
+            as_of=made.as_of,
             time_zone=definition.time_zone,
-            spells_decimals=session.is_sail(spark),
+            spells_decimals=is_sail,
         )
         for name in _sources(definition, prop)
     }

@@ -68,10 +68,10 @@ class Limits:
     shrunken_share: float | None = 0.5
     """Rows that a source may have lost since the last confirmed run."""
     late_days: float | None = None
-    """Age of the newest row of a source that has had a newer one, relative to as-of, in days
-    beyond its age in the last confirmed run."""
+    """Age of the newest row of a source relative to as-of, in days beyond its age in the last
+    confirmed run."""
     null_share: float | None = 0.2
-    """By how much the share of profiles without a property may rise above the runs before."""
+    """Rise of the share of profiles without a property since the last confirmed run."""
     shift: float | None = 1.0
     """By how many standard deviations the mean of a numeric property may move."""
     files: int | None = None

@@ -24,7 +24,8 @@ Engine = Annotated[
     Literal["spark", "sail", "delta-rs"] | None,
     typer.Option(
         help="What reads and writes the audit tables. delta-rs needs neither Spark nor Java, and"
-        " leaves it to the next run to move what is confirmed into `delivered`.",
+        " leaves it to the next run, or upload with Spark, to move what is confirmed into"
+        " `delivered`.",
         show_default="spark, or delta-rs where there is no Spark",
         envvar=["SPARK_PROFILES_UPLOAD_ENGINE", "SPARK_PROFILES_ENGINE"],
     ),
@@ -33,8 +34,8 @@ Folder = Annotated[
     str | None,
     typer.Option(
         "--files",
-        help="Where the run's files lie now, if not where they were written. The next run moves"
-        " what is confirmed into `delivered`.",
+        help="Where the run's files lie now, if not where they were written. The next run, or"
+        " upload without it, moves what is confirmed into `delivered`.",
     ),
 ]
 Priority = Annotated[
@@ -68,8 +69,8 @@ Cancel = Annotated[
     bool,
     typer.Option(
         "--cancel",
-        help="Send nothing more, cancel what is pending, follow the rest to its end. The next run"
-        " moves what is confirmed into `delivered`.",
+        help="Send nothing more, cancel what is pending, follow the rest to its end. The next run,"
+        " or upload without it, moves what is confirmed into `delivered`.",
     ),
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import fields, replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -11,7 +12,7 @@ import typer
 
 from spark_profiles.audit.guard import Acceptance, Limits
 from spark_profiles.delivery.datamart import Connection, Datamart, RetryPolicy, Token
-from spark_profiles.errors import DefinitionError, Problem
+from spark_profiles.errors import DefinitionError, PlatformError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -153,7 +154,8 @@ TOKEN_AT = "env:MEDIARITHMICS_TOKEN"  # noqa: S105  a reference, not a token
 def require_audit(audit: str) -> None:
     """Refuse a folder without audit tables: a wrong one must not become a new one.
 
-    A catalog schema is taken at its word.
+    Where only Spark knows what is there (a catalog schema, a path on a cluster, a store that this
+    process may not look into) the location is taken at its word.
 
     Raises:
         DefinitionError: nothing is there.
@@ -161,7 +163,14 @@ def require_audit(audit: str) -> None:
     from spark_profiles import stores  # noqa: PLC0415
 
     location = audit_location(audit)
-    if "/" in location and not stores.folder(location).exists("runs"):
+    is_cluster = bool({"DATABRICKS_RUNTIME_VERSION", "PYSPARK_GATEWAY_PORT"} & set(os.environ))
+    if is_cluster or "/" not in location:
+        return
+    try:
+        is_there = stores.folder(location).exists("runs")
+    except (OSError, PlatformError):
+        return
+    if not is_there:
         problem = Problem(location, "no audit tables", "the --audit given to build or run")
         message = "No run was ever recorded there; nothing was done"
         raise DefinitionError(message, problem)

@@ -301,7 +301,9 @@ def listening(url: str) -> None:
 
 def story(told: Story, *, engine: str) -> None:
     """Print what the demo did, and where to look next, in commands that can be copied."""
-    program = sys.argv[0] if shutil.which("spark-profiles") is None else "spark-profiles"
+    program = "spark-profiles"
+    if not shutil.which(program):
+        program = f"{sys.executable} -m spark_profiles.cli"
     chosen = "" if engine == "spark" else f" --engine {engine}"
     for day in told.days:
         _results.rule(f"[bold]as of {day.as_of}", align="left")
