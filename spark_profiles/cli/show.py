@@ -303,7 +303,7 @@ def story(told: Story, *, engine: str) -> None:
     """Print what the demo did, and where to look next, in commands that can be copied."""
     program = "spark-profiles"
     if not shutil.which(program):
-        program = f"{sys.executable} -m spark_profiles.cli"
+        program = str(Path(sys.executable).with_name(program))  # of an environment not entered
     chosen = "" if engine == "spark" else f" --engine {engine}"
     for day in told.days:
         _results.rule(f"[bold]as of {day.as_of}", align="left")
