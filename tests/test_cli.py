@@ -17,7 +17,7 @@ import shop
 import typer
 
 from spark_profiles import cli
-from spark_profiles.cli import options
+from spark_profiles.cli import options, show
 from spark_profiles.emulator import server
 from spark_profiles.engine import jdk, session
 from spark_profiles.errors import DefinitionError, PlatformError
@@ -75,6 +75,13 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: str
     code, out, _ = run(capsys, command, "--help")
     assert code == 0
     assert "Usage" in out
+
+
+def test_the_program_is_named_so_that_a_shell_finds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
+    assert show._program() == "spark-profiles"
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert Path(show._program()).is_file()
 
 
 def test_what_help_says_is_shown() -> None:

@@ -7,6 +7,7 @@ import shutil
 import sys
 from dataclasses import fields
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -18,7 +19,6 @@ from spark_profiles.audit.states import IN_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from spark_profiles.aftercare.maintain import Upkeep
     from spark_profiles.audit.records import FileRecord
@@ -299,11 +299,15 @@ def listening(url: str) -> None:
     _results.print(f"Listening on {url}; Ctrl-C stops it.", markup=False)
 
 
+def _program() -> str:
+    """What a shell has to be told to run this program."""
+    name = "spark-profiles"
+    return name if shutil.which(name) else str(Path(sys.executable).with_name(name))
+
+
 def story(told: Story, *, engine: str) -> None:
     """Print what the demo did, and where to look next, in commands that can be copied."""
-    program = "spark-profiles"
-    if not shutil.which(program):
-        program = str(Path(sys.executable).with_name(program))  # of an environment not entered
+    program = _program()
     chosen = "" if engine == "spark" else f" --engine {engine}"
     for day in told.days:
         _results.rule(f"[bold]as of {day.as_of}", align="left")
