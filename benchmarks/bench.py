@@ -65,7 +65,7 @@ def main() -> None:
     """Measure, compare, report."""
     options = _options()
     tables = data.make(options.scale, options.work.absolute())
-    _start_cold(options.work.absolute() / "cache")
+    start_cold(options.work.absolute() / "cache")
     chosen = [c for c in ALL if not options.only or c.name in options.only.split(",")]
     costs: dict[str, list[processes.Cost]] = {contender.name: [] for contender in chosen}
     prints: dict[str, profiles.Fingerprint] = {}
@@ -107,9 +107,9 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _start_cold(cache: Path) -> None:
+def start_cold(cache: Path) -> None:
     """Let ours find Delta's jars there, but no archive of classes: the others have none."""
-    cache.mkdir(exist_ok=True)
+    cache.mkdir(parents=True, exist_ok=True)
     jars.delta(cache, session.find_java(cache))
     os.environ["SPARK_PROFILES_CACHE"] = str(cache)
 

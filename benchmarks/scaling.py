@@ -48,6 +48,7 @@ def main() -> None:
     """Measure, and write the page."""
     options = _options()
     os.environ["SPARK_PROFILES_MEMORY"] = options.heap
+    bench.start_cold(options.work.absolute() / "cache")
     tables = {scale: data.make(scale, options.work.absolute()) for scale in options.scales}
     grown, on_sail = (
         [_load(f"SF{scale:g}", folder, options, engine) for scale, folder in tables.items()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import fields, replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -161,10 +160,10 @@ def require_audit(audit: str) -> None:
         DefinitionError: nothing is there.
     """
     from spark_profiles import stores  # noqa: PLC0415
+    from spark_profiles.engine import session  # noqa: PLC0415
 
     location = audit_location(audit)
-    is_cluster = bool({"DATABRICKS_RUNTIME_VERSION", "PYSPARK_GATEWAY_PORT"} & set(os.environ))
-    if is_cluster or "/" not in location:
+    if session.is_platform() or "/" not in location:
         return
     try:
         is_there = stores.folder(location).exists("runs")

@@ -79,10 +79,14 @@ def current_session(name: str, settings: Mapping[str, str] | None = None) -> Spa
         PlatformError: this machine lacks Spark, Java or Delta's jars.
     """
     session_class = _session_class()
-    is_platform = "DATABRICKS_RUNTIME_VERSION" in os.environ or "PYSPARK_GATEWAY_PORT" in os.environ
-    if is_platform or is_active():
+    if is_platform() or is_active():
         return session_class.builder.appName(name).getOrCreate()
     return local_session(name, settings={**_ANY_SIZE, **(settings or {})})
+
+
+def is_platform() -> bool:
+    """Whether a platform brings the session: Databricks, or spark-submit."""
+    return "DATABRICKS_RUNTIME_VERSION" in os.environ or "PYSPARK_GATEWAY_PORT" in os.environ
 
 
 def is_active() -> bool:

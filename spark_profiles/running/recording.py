@@ -15,6 +15,7 @@ from spark_profiles.audit.states import RunStatus
 from spark_profiles.engine import session, side_by_side, watching
 from spark_profiles.errors import IntegrityError, Problem
 from spark_profiles.files import fileplan, packing
+from spark_profiles.profiles import nesting
 from spark_profiles.progress import Event
 from spark_profiles.rows import columns
 
@@ -255,7 +256,7 @@ def _measure(
     before: DataFrame | None,
     profiles: int,
 ) -> tuple[guard.PropertyStats, ...]:
-    shape = T.StructType(list(plan.profiles.select("user_profile.*").schema))
+    shape = nesting.shape(plan.profiles)
     row = stats.measured(lines, before, shape, total=profiles).collect()[0]
     measured = stats.read(row.asDict(), shape)
     audit.put_records("property_stats", run.run_id, [asdict(stat) for stat in measured])
