@@ -9,7 +9,8 @@
     ├── RefusedError       8  mend the access: the API refused the token, datamart or request
     ├── UnconfirmedError   9  look, then run again: some files or lines were not confirmed
     ├── UnsettledError    10  settle or wait for another run first
-    └── IntegrityError    11  stop: counts, bytes or hashes do not add up
+    ├── IntegrityError    11  stop: counts, bytes or hashes do not add up
+    └── NotFoundError     12  look: some of the persons asked for were not found for certain
 
 Exit code 0 is "done", 1 is a fault of this program, 2 a wrong command line.
 Messages name places, counts and names from the definition; never personal data, never a secret.
@@ -19,7 +20,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True)
@@ -123,3 +127,15 @@ class IntegrityError(SparkProfilesError):
 
     code = "integrity"
     exit_code = 11
+
+
+class NotFoundError(SparkProfilesError):
+    """Some of the persons asked for were found nowhere, or not for certain. Others may be done.
+
+    What was given is repeated as it was given: who asks has to know what to correct.
+    """
+
+    code = "not_found"
+    exit_code = 12
+    receipts: Sequence[dict[str, Any]] = ()
+    """Of those who were erased all the same."""

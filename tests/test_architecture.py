@@ -18,7 +18,7 @@ MODULES = sorted(
 )
 
 LAYERS = """
-errors progress
+errors progress core
 stores meanwhile
 definition engine emulator
 rows
@@ -35,26 +35,27 @@ cli
 ALLOWED = {
     "errors": set(),
     "progress": set(),
+    "core": set(),
     "stores": {"errors"},
     "meanwhile": {"progress"},
     "definition": {"errors"},
     "engine": {"errors", "progress"},
-    "rows": {"definition", "engine", "errors"},
+    "rows": {"core", "definition", "engine", "errors"},
     "profiles": {"definition", "errors", "rows"},
-    "audit": {"definition", "engine", "errors", "rows", "stores"},
-    "lines": {"audit", "definition", "rows"},
+    "audit": {"core", "definition", "engine", "errors", "rows", "stores"},
+    "lines": {"audit", "core", "definition", "rows"},
     "planning": {"definition", "engine", "errors", "lines", "profiles", "rows"},
-    "files": {"audit", "definition", "engine", "errors", "lines", "progress", "stores"},
+    "files": {"audit", "core", "definition", "engine", "errors", "lines", "progress", "stores"},
     "delivery": {"audit", "errors", "progress", "stores"},
     "running": {
         "audit", "definition", "delivery", "engine", "errors", "files", "lines", "planning",
         "profiles", "progress", "rows", "stores",
     },
     "aftercare": {
-        "audit", "definition", "delivery", "engine", "errors", "files", "lines", "planning",
+        "audit", "core", "definition", "delivery", "engine", "errors", "files", "lines", "planning",
         "progress", "rows", "running", "stores",
     },
-    "emulator": {"errors"},
+    "emulator": {"core", "errors"},
     "demo": {
         "audit", "definition", "delivery", "emulator", "engine", "errors", "planning", "progress",
         "running",
@@ -72,7 +73,7 @@ ACTIONS = {
 BY_SPARK = {"audit.history", "audit.migrations", "audit.places", "audit.runs", "audit.stats",
             "audit.tables", "audit.views", "files.fileplan", "files.spark_files"}  # fmt: skip
 """What needs Spark in packages that are else of use without it: deliver, verify, check, send."""
-SPARK_FREE = {"errors", "progress", "stores", "meanwhile", "definition", "delivery", "audit",
+SPARK_FREE = {"core", "errors", "progress", "stores", "meanwhile", "definition", "delivery", "audit",
               "files", "planning.sdl", "aftercare.kept", "aftercare.receipts"}  # fmt: skip
 
 

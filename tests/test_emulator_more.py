@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -42,6 +43,16 @@ def send(emulator: Emulator, api: httpx.Client, *lines: Any, kind: str = "USER_P
     posted = api.post(path, content=body, headers=NDJSON).json()["data"]
     wait_for(lambda: not emulator.store.open_executions())
     return f"{path}/{posted['id']}"
+
+
+@contextmanager
+def emulating(path: Path, *, seed: int = 0, **switches: Any) -> Iterator[tuple[Emulator, Any]]:
+    """An emulator with these switches, and a client of it."""
+    with (
+        server.running(path, behaviour=Behaviour(**switches), seed=seed) as emulator,
+        httpx.Client(verify=False, base_url=emulator.url, headers={"Authorization": "x"}) as client,
+    ):
+        yield emulator, client
 
 
 def after(stored: dict[str, Any], sent: dict[str, Any], behaviour: Behaviour, **flags: Any) -> Any:
@@ -188,6 +199,182 @@ def test_user_points_are_created_associated_merged_and_become_hyper_points(
     send(datamart_emulator, api, account(0), kind="USER_POINTS_DELETION")
     assert api.get(f"{point}a1/user_profiles").status_code == 404
     assert list(datamart_emulator.store.profiles()) == []
+
+
+def upsert(who: dict[str, str], inner: dict[str, Any], n: int, **more: Any) -> dict[str, Any]:
+    inner = {f"${name}": value for name, value in inner.items()}
+    return {"operation": "UPSERT", **who, "user_profile": {**inner, "n": n}, **more}
+
+
+MAIL = {"email_hash": "e"}
+ACCOUNT = {"compartment_id": "1", "user_account_id": "c"}
+
+
+def numbers_at(api: httpx.Client, selector: str) -> list[int] | None:
+    """The `n` of the profiles of a user point, sorted; None: it is unknown."""
+    answer = api.get(f"/v1/datamarts/1500/user_points/{selector}/user_profiles")
+    if answer.status_code == 404:
+        return None
+    return sorted(one["n"] for one in answer.json()["data"])
+
+
+@pytest.mark.parametrize(
+    ("switch", "of_mail", "of_account", "of_new"),
+    [("nothing", [1, 4], [2, 3], None), ("account inside", [1, 2, 4], [1, 2, 4], [5])],
+)
+def test_an_upsert_can_link_the_account_inside(
+    tmp_path: Path, switch: str, of_mail: Any, of_account: Any, of_new: Any
+) -> None:
+    """Of the profile that both user points hold the one sent stays, of the others each."""
+    with emulating(tmp_path / "d.sqlite", upsert_links=switch) as (emulator, api):
+        send(
+            emulator,
+            api,
+            upsert(MAIL, {"compartment_id": 1}, 1),
+            upsert(ACCOUNT, {"compartment_id": 1000}, 2),
+            upsert(ACCOUNT, {"compartment_id": 1, "user_account_id": "c"}, 3),
+            upsert(MAIL, {"compartment_id": 1, "user_account_id": "c"}, 4),
+            upsert({"user_agent_id": "u"}, {"user_account_id": "new"}, 5),
+        )
+        assert numbers_at(api, "email_hash=e") == of_mail
+        assert numbers_at(api, "compartment_id=1,user_account_id=c") == of_account
+        assert numbers_at(api, "compartment_id=1000,user_account_id=new") == of_new
+
+
+def test_an_upsert_that_is_rejected_links_nothing(tmp_path: Path) -> None:
+    with emulating(tmp_path / "d.sqlite", upsert_links="account inside") as (emulator, api):
+        wrong = upsert(MAIL, {"compartment_id": 1, "user_account_id": "c"}, 3, update_strategy="X")
+        send(emulator, api, upsert(MAIL, {}, 1), upsert(ACCOUNT, {}, 2), wrong)
+        assert numbers_at(api, "email_hash=e") == [1]
+        assert numbers_at(api, "compartment_id=1,user_account_id=c") == [2]
+
+
+def test_of_two_profiles_with_one_key_the_newer_survives_a_merge(tmp_path: Path) -> None:
+    """Whichever user point is kept: here it is that of the e-mail address."""
+    with emulating(tmp_path / "d.sqlite", upsert_links="account inside") as (emulator, api):
+        send(
+            emulator,
+            api,
+            upsert(MAIL, {"compartment_id": 7}, 1),
+            upsert(ACCOUNT, {"compartment_id": 7}, 2),
+            upsert(ACCOUNT, {"compartment_id": 8}, 3),
+            upsert(MAIL, {"compartment_id": 8}, 4),
+            upsert(MAIL, {"compartment_id": 1, "user_account_id": "c"}, 5),
+        )
+        assert numbers_at(api, "email_hash=e") == [2, 4, 5]
+
+
+NOTHING_NAMED: dict[str, Any] = {}
+ONE = {"compartment_id": 1}
+BY_COMPARTMENT = "profiles of the compartment"
+
+
+@pytest.mark.parametrize(
+    ("named", "switches", "left"),
+    [
+        (ONE, {}, ["1/c", "1000/", "1000/c"]),
+        (ONE, {"delete_without_account": BY_COMPARTMENT}, ["1000/", "1000/c"]),
+        (ONE, {"delete_without_account": "all profiles"}, []),
+        (ONE, {"delete_without_keys": "all profiles"}, ["1/c", "1000/", "1000/c"]),
+        (NOTHING_NAMED, {}, ["1/", "1/c", "1000/c"]),
+        (NOTHING_NAMED, {"delete_without_account": BY_COMPARTMENT}, ["1/", "1/c"]),
+        (NOTHING_NAMED, {"delete_without_account": "all profiles"}, []),
+        (NOTHING_NAMED, {"delete_without_keys": "all profiles"}, []),
+        (
+            {**ONE, "user_account_id": "c"},
+            {"delete_without_account": "all profiles", "delete_without_keys": "all profiles"},
+            ["1/", "1000/", "1000/c"],
+        ),
+    ],
+)
+def test_what_a_delete_without_an_account_removes(
+    tmp_path: Path, named: dict[str, Any], switches: dict[str, str], left: list[str]
+) -> None:
+    accounts: tuple[dict[str, str], ...] = ({}, {"user_account_id": "c"})
+    with emulating(tmp_path / "d.sqlite", **switches) as (emulator, api):
+        keys = [{"compartment_id": id_, **account} for id_ in (1, 1000) for account in accounts]
+        delete = {**upsert(MAIL, named, 0), "operation": "DELETE"}
+        send(emulator, api, *(upsert(MAIL, key, 0) for key in keys), delete)
+        stored = [
+            f"{compartment}/{account}" for compartment, account, _ in emulator.store.profiles()
+        ]
+    assert stored == left
+
+
+def upload(api: httpx.Client, count: int) -> None:
+    """So many executions that all write one profile; they are not awaited."""
+    api.post(IMPORTS, json=PROFILES)
+    for n in range(count):
+        line = json.dumps(upsert(ACCOUNT, {}, n))
+        api.post(f"{IMPORTS}/1/executions", content=line, headers=NDJSON)
+        time.sleep(0.04)  # longer than the server takes between two looks
+
+
+def order_of(emulator: Emulator) -> list[int]:
+    """The executions in the order in which they wrote, once all have ended."""
+    wait_for(lambda: not emulator.store.open_executions())
+    point = points.find(emulator.store.db, "1500", "account", "1/c")
+    return [row["execution"] for row in reversed(emulator.store.history("1500", str(point)))]
+
+
+@pytest.mark.parametrize(
+    ("order", "seed", "expected"),
+    [
+        ("oldest first", 7, [1, 2, 3, 4, 5]),
+        ("newest first", 7, [1, 5, 4, 3, 2]),
+        ("drawn", 7, [1, 5, 3, 4, 2]),
+        ("drawn", 8, [1, 3, 5, 4, 2]),
+    ],
+)
+def test_the_order_of_executions_that_wait(
+    tmp_path: Path, monkeypatch: Any, order: str, seed: int, expected: list[int]
+) -> None:
+    """The first of them was begun before the server stopped: it does not wait."""
+    monkeypatch.setattr(server, "PAUSE_S", 0.0)  # all are there before the second server starts
+    with emulating(tmp_path / "d.sqlite") as (emulator, api):
+        emulator.faults.execution_seconds = 3600
+        upload(api, 5)
+        assert emulator.store.start(1)
+    with emulating(tmp_path / "d.sqlite", seed=seed, execution_order=order) as (emulator, _):
+        assert order_of(emulator) == expected
+
+
+@pytest.mark.parametrize(("pause", "seconds"), [(0.4, 0.0), (0.0, 0.4)])
+@pytest.mark.parametrize(
+    ("order", "expected"), [("newest first", [4, 3, 2, 1]), ("drawn", [3, 4, 2, 1])]
+)
+def test_uploads_side_by_side_are_taken_in_another_order(
+    tmp_path: Path, monkeypatch: Any, order: str, expected: list[int], pause: float, seconds: float
+) -> None:
+    monkeypatch.setattr(server, "PAUSE_S", pause)  # longer than it is: machines may be slow
+    with emulating(tmp_path / "d.sqlite", execution_order=order, seed=7) as (emulator, api):
+        emulator.faults.execution_seconds = seconds
+        upload(api, 4)
+        assert order_of(emulator) == expected
+        for row in emulator.store.executions():
+            assert row["started"] - row["created"] >= 400
+            assert row["ended"] - row["started"] >= 1000 * seconds
+
+
+def test_a_stuck_execution_lets_the_others_pass_in_any_order(tmp_path: Path) -> None:
+    with emulating(tmp_path / "d.sqlite", execution_order="newest first") as (emulator, api):
+        emulator.faults.add(Fault("stuck"))
+        upload(api, 3)
+        wait_for(lambda: len(emulator.store.open_executions()) == 1)
+        time.sleep(0.3)
+        (stuck,) = emulator.store.open_executions()
+        assert stuck["status"] == "PENDING"
+        emulator.faults.clear()
+        assert order_of(emulator)[-1] == stuck["id"]
+
+
+def test_a_declared_identifier_of_no_known_type_is_a_failed_record(
+    datamart_emulator: Emulator, api: httpx.Client
+) -> None:
+    declared = [{"identifiers": [{"type": kind, "hash": "e"}]} for kind in (["USER_EMAIL"], None)]
+    kind = "USER_IDENTIFIERS_ASSOCIATION_DECLARATIONS"
+    answer = api.get(send(datamart_emulator, api, *declared, kind=kind))
+    assert answer.json()["data"]["result"]["total_failure"] == 2
 
 
 def test_a_stop_in_the_middle_of_an_execution_goes_on_there(tmp_path: Path) -> None:

@@ -25,10 +25,10 @@ from pyspark.sql import functions as F
 
 from spark_profiles.aftercare import kept, maintain, persons, receipts, removal, rollback
 from spark_profiles.aftercare.persons import Persons
-from spark_profiles.audit import history, leases, schemas
+from spark_profiles.audit import history, leases
 from spark_profiles.audit.guard import Acceptance
 from spark_profiles.engine import frames
-from spark_profiles.errors import DefinitionError, Problem
+from spark_profiles.errors import DefinitionError, NotFoundError, Problem
 from spark_profiles.lines import changes, commands
 from spark_profiles.progress import Event
 from spark_profiles.running import run
@@ -76,11 +76,14 @@ def erase(
 ) -> list[dict[str, Any]]:
     """Remove persons from the platform, the audit tables and the kept import files.
 
-    Finishes erasures that were stopped first; with no users it does only that.
+    Finishes erasures that were stopped first; with no users it does only that. Every address that
+    was ever sent for a person is deleted on the platform, unless it is certain that it is gone, or
+    another user has it now.
 
     Args:
         job: where things lie.
-        users: account ids, e-mail addresses or their hashes.
+        users: keys, account ids, e-mail addresses or their hashes, or values of properties that
+            are marked `personal: identifying`.
         datamart: the API; None: the platform is told in another way, no DELETE is sent.
         key: a secret for the hashes of the receipt, see `receipts.Hasher`.
         vacuum_now: remove files of former table versions at once, not after the retention of
@@ -93,6 +96,8 @@ def erase(
 
     Raises:
         DefinitionError: no user was given, and no erasure was stopped.
+        NotFoundError: some of the users were found nowhere, or not for certain; all others are
+            erased, and the error has their receipts.
         UnsettledError: a run may have reached the platform and is not settled.
         UnconfirmedError: a DELETE was not confirmed; nothing was erased; the same call continues.
     """
@@ -104,14 +109,47 @@ def erase(
     if not users and not stopped:
         message = "There is nobody to erase"
         raise DefinitionError(message, Problem("user", "none given, and no erasure was stopped"))
-    begun = [*stopped, _intended(job, audit, users, key)] if users else stopped
+    job.listener(Event("find", "looking for the persons in the audit tables"))
+    found = persons.search(audit, users)
+    begun = [*stopped, _intended(audit, found, key)] if found.certain else stopped
     done = [_carried_out(job, audit, erasure, datamart, document) for erasure in begun]
     if vacuum_now:
         job.listener(Event("vacuum", "removing files of former table versions"))
         with _alone(job, audit):
             maintain.vacuum(audit, hours=0)
         done = [_record(audit, erasure, vacuumed_at=audit.now()) for erasure in done]
-    return [_receipt(erasure) for erasure in done]
+    written = [_receipt(erasure) for erasure in done]
+    _refuse_not_found(found, written)
+    return written
+
+
+def _refuse_not_found(found: persons.Search, written: list[dict[str, Any]]) -> None:
+    """Name those who were not erased.
+
+    Raises:
+        NotFoundError: there are some.
+    """
+    problems = []
+    for text in found.profiles:
+        if text in found.certain:
+            continue
+        if text in found.ambiguous:
+            count = f"names {found.ambiguous[text]} users"
+            remedy = "`explain` shows them; give their keys"
+            problems.append(Problem(text, count, "one person", remedy))
+        elif text in found.unmarked:
+            paths = ", ".join(found.unmarked[text])
+            remedy = "give the key, or mark the property, build, and erase again"
+            found_in = f"is a value of {paths}, which is not marked `personal: identifying`"
+            problems.append(Problem(text, found_in, "a name of a person", remedy))
+        else:
+            remedy = "is it written as it was sent?"
+            problems.append(Problem(text, "found nowhere", "a name of a person", remedy))
+    if problems:
+        message = f"{len(problems)} of {len(found.profiles)} given persons were not erased"
+        error = NotFoundError(message, *problems)
+        error.receipts = written
+        raise error
 
 
 def _names(audit: Audit) -> list[str]:
@@ -156,10 +194,10 @@ def _receipt(erasure: _Erasure) -> dict[str, Any]:
     return {"erasure": erasure.run_id, **erasure.receipt, **times}
 
 
-def _intended(job: Job, audit: Audit, users: Sequence[str], key: str) -> _Erasure:
+def _intended(audit: Audit, search: persons.Search, key: str) -> _Erasure:
     """The erasure on record, with all names of the persons and what was found of them."""
-    job.listener(Event("find", "looking for the persons in the audit tables"))
-    found = persons.find(audit, users)
+    profiles = {profile for text in search.certain for profile in search.profiles[text]}
+    found = persons.known(audit, search.certain, profiles)
     hasher = receipts.Hasher(secrets.token_hex(16), key)
     receipt = {
         "hashes": sorted(hasher.hash(given) for given in found.given),
@@ -243,7 +281,7 @@ def _deleted(job: Job, audit: Audit, name: str, found: Persons, datamart: Datama
 
     def planner(tables: Audit) -> Plan:
         nobody = gone.limit(0)
-        changed = changes.between(gone, nobody, as_of=runs[-1].as_of)
+        changed = changes.at_addresses(gone, nobody, as_of=runs[-1].as_of)
         rest = tables.delivered(name).count() - count
         return rollback.given(tables, made_of, runs[-1], changed, profiles=rest, kind=ERASURE)
 
@@ -257,15 +295,13 @@ def _deleted(job: Job, audit: Audit, name: str, found: Persons, datamart: Datama
 def _may_be_there(
     audit: Audit, runs: Sequence[Run], name: str, keys: Sequence[tuple[str, str]]
 ) -> DataFrame:
-    """The persons' profiles that are delivered, or whose last line may have arrived."""
+    """The persons' profiles that are delivered, or that the platform may have all the same."""
     mine = frames.of(audit.spark, keys, "name string, profile_key string")
     both = ["name", "profile_key"]
-    delivered = audit.delivered(name).join(mine, on=both, how="left_semi")
-    left = F.col("file_status").isNotNull() & (F.col("file_status") != "written")
-    lines = history.sent(audit, runs).join(mine, on=both, how="left_semi").where(left)
-    is_deleted = (F.col("operation") == schemas.DELETE) & F.col("is_confirmed")
-    uncertain = history.newest(lines).where(~is_deleted)
-    others = uncertain.join(delivered, on="profile_key", how="left_anti")
+    everybodys = audit.delivered(name)
+    delivered = everybodys.join(mine, on=both, how="left_semi")
+    may_be = history.may_be_there(audit, runs).join(mine, on=both, how="left_semi")
+    others = may_be.join(everybodys, on="address", how="left_anti")
     return delivered.select(*history.PAYLOAD).unionByName(others.select(*history.PAYLOAD))
 
 

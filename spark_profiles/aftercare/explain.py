@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as F
 
 from spark_profiles.aftercare import persons
-from spark_profiles.audit import history
+from spark_profiles.audit import history, places
+from spark_profiles.audit.schemas import DELETE
 from spark_profiles.errors import DefinitionError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Row
 
     from spark_profiles.audit.runs import Run
     from spark_profiles.audit.tables import Audit
@@ -39,6 +40,8 @@ class Event:
     change: str
     properties: tuple[str, ...]
     """Top-level properties in which it differed from the delivery before."""
+    address: str
+    """Under which the platform stores the profile, see `core.addresses`."""
     operation: str | None
     file: str | None
     line: int | None
@@ -68,7 +71,7 @@ def explain(audit: Audit, user: str) -> list[Account]:
     Raises:
         DefinitionError: the tables know nobody of that name; it is not repeated.
     """
-    found = persons.find(audit, [user]).profiles
+    found = persons.search(audit, [user]).profiles.get(user)
     if not found:
         problem = Problem(
             "user", "no line and no delivered profile (not shown)", "a key, account or address"
@@ -98,14 +101,18 @@ def _account(audit: Audit, name: str, key: str) -> Account:
 def _events(audit: Audit, name: str, key: str, runs: Sequence[Run]) -> tuple[Event, ...]:
     by_id = {run.run_id: run for run in runs}
     mine = F.col("profile_key") == key
-    sent = {row["run_id"]: row for row in history.sent(audit, runs).where(mine).collect()}
-    numbers = _line_numbers(audit, [by_id[run_id] for run_id in sent], key)
+    sent = {_place(row): row for row in history.sent(audit, runs).where(mine).collect()}
+    numbers = _line_numbers(audit, [by_id[run_id] for run_id in {run for run, _ in sent}], key)
     said = audit.read("rejected_lines").where((F.col("name") == name) & mine).collect()
-    messages = {row["run_id"]: row["message"] for row in said}
+    messages = {_place(row): row["message"] for row in said}
     lines = audit.read("lines").where((F.col("name") == name) & mine).collect()
+    order = {run_id: number for number, run_id in enumerate(by_id)}
     events = []
-    for row in sorted(lines, key=lambda line: list(by_id).index(line["run_id"])):
-        run, placed = by_id[row["run_id"]], sent.get(row["run_id"])
+    for row in sorted(
+        lines, key=lambda r: (order[r["run_id"]], r["operation"] != DELETE, _place(r))
+    ):
+        place, run = _place(row), by_id[row["run_id"]]
+        placed = sent.get(place)
         events.append(
             Event(
                 run_id=run.run_id,
@@ -113,11 +120,12 @@ def _events(audit: Audit, name: str, key: str, runs: Sequence[Run]) -> tuple[Eve
                 as_of=run.as_of,
                 change=row["change"],
                 properties=tuple(row["properties"] or ()),
+                address=place[1],
                 operation=row["operation"],
                 file=placed["file"] if placed else None,
-                line=numbers.get(run.run_id),
-                answer=_answer(placed, is_rejected=run.run_id in messages),
-                message=messages.get(run.run_id),
+                line=numbers.get(place),
+                answer=_answer(placed, is_rejected=place in messages),
+                message=messages.get(place),
                 payload=row["payload"],
             )
         )
@@ -132,15 +140,20 @@ def _answer(placed: Any, *, is_rejected: bool) -> str:
     return "confirmed" if placed["is_confirmed"] else str(placed["file_status"])
 
 
-def _line_numbers(audit: Audit, runs: Sequence[Run], key: str) -> dict[str, int]:
-    """The line of the user in its file, by run: files are ordered by key."""
+def _place(row: Row) -> tuple[str, str]:
+    """Run and address."""
+    return row["run_id"], row["address"] or ""
+
+
+def _line_numbers(audit: Audit, runs: Sequence[Run], key: str) -> dict[tuple[str, str], int]:
+    """The lines of the user in their files, by run and address."""
     if not runs:
         return {}
-    lines: DataFrame = history.sent(audit, runs).where(F.col("file").isNotNull())
-    mine = lines.where(F.col("profile_key") == key).select("run_id", "file")
-    before = lines.where(F.col("profile_key") <= key)
-    rows = before.join(F.broadcast(mine), on=["run_id", "file"]).groupBy("run_id").count()
-    return {row["run_id"]: row["count"] for row in rows.collect()}
+    lines = history.sent(audit, runs).where(F.col("file").isNotNull())
+    mine = lines.where(F.col("profile_key") == key).select("run_id", "file").distinct()
+    of_files = lines.join(F.broadcast(mine), on=["run_id", "file"], how="left_semi")
+    numbered = places.numbered(of_files, "run_id").where(F.col("profile_key") == key)
+    return {_place(row): row["line_number"] for row in numbered.collect()}
 
 
 def value_at(payload: str | None, path: str) -> Any:
@@ -196,6 +209,7 @@ def told(
     events = [
         {
             **{name: value for name, value in vars(event).items() if name != "payload"},
+            "address": event.address if show_values else "<text>",
             "as_of": event.as_of.isoformat(),
             "message": event.message if show_values or not event.message else "<text>",
             "value": shown(event.payload),

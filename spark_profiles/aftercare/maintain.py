@@ -97,8 +97,8 @@ def maintain(
 def prune(audit: Audit, *, before: datetime) -> Pruned:
     """Forget what runs that began before an instant no longer need to know.
 
-    Their refused rows and rejected lines go, and each line but the last confirmed one of a
-    profile: with it any younger run can still be rolled back. Counts, files and states of all
+    Their refused rows and rejected lines go, and each line but the last confirmed one of an
+    address: with it any younger run can still be rolled back. Counts, files and states of all
     runs stay, so does what is delivered. Runs that are not settled are left alone.
     """
     done = {"lines": 0, "refused_rows": 0, "rejected_lines": 0}
@@ -127,7 +127,7 @@ def _is_old(run: Run, before: datetime) -> bool:
 def _prune_lines(audit: Audit, runs: list[Run], old: list[Run]) -> int:
     sent = history.sent(audit, runs).where(F.col("run_id").isin([run.run_id for run in old]))
     kept = history.newest(sent.where("is_confirmed")).where(F.col("operation") == schemas.UPSERT)
-    key = ["run_id", "profile_key"]
+    key = ["run_id", "address"]
     doomed = sent.select(*key).join(kept.select(*key), on=key, how="left_anti")
     count = doomed.count()
     if count:

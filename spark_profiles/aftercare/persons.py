@@ -1,7 +1,9 @@
 """EDGE. Identifiers -> all that the audit tables know of these persons, and where it stands.
 
-A person is known by the profiles whose key, line identifier or `$user_account_id` was given, and
-then by all other names of these profiles: their keys, accounts, hashes and e-mail addresses.
+A person is found by the key of a profile, by any identifier or account under which a profile was
+ever sent, and by any value of a property that a definition marks `personal: identifying`. All are
+compared as values, never as parts of a text; marked values and e-mail addresses without regard to
+case. Whoever was found is known by all other names of these profiles as well.
 """
 
 from __future__ import annotations
@@ -14,19 +16,26 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from spark_profiles.aftercare import receipts
+from spark_profiles.core.addresses import KINDS
+from spark_profiles.definition.model import Definition
 from spark_profiles.engine import frames
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pyspark.sql import Column, DataFrame, Row
 
     from spark_profiles.audit.tables import Audit
 
-_EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
+_EMAIL = re.compile(r"[^\s@\"'<>,;:()\[\]\\]+@[^\s@\"'<>,;:()\[\]\\]+\.[^\s@\"'<>,;:()\[\]\\]+")
 _SHORT = 4
 """A shorter account id is looked for only where keys stand, or quoted in a message: 42 is often
 something else."""
+_MOST_LINKS = 20
+"""So often may a key have changed: users are followed from key to key at one address."""
+Path = tuple[str, ...]
+Profile = tuple[str, str]
+"""Name of the definition and profile key."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +43,7 @@ class Persons:
     """All names of the persons that one erasure is about. It is personal data itself."""
 
     given: tuple[str, ...]
-    profiles: tuple[tuple[str, str], ...] = ()
-    """Name of the definition and profile key."""
+    profiles: tuple[Profile, ...] = ()
     identifiers: tuple[str, ...] = ()
     """Line identifiers, as JSON texts."""
     emails: tuple[str, ...] = ()
@@ -54,58 +62,249 @@ class Persons:
         return cls(profiles=pairs, **{name: tuple(part) for name, part in parts.items()})
 
 
-def find(audit: Audit, given: Iterable[str]) -> Persons:
-    """The persons whom these identifiers name: account ids, e-mail addresses or their hashes.
+@dataclass(frozen=True)
+class Search:
+    """What each of the given texts names."""
 
-    Reads `lines` and `delivered` once. An address that other profiles hold as well, a shop's for
-    example, is no name of the person unless it was given.
+    profiles: Mapping[str, tuple[Profile, ...]]
+    """Text, as it was given -> profiles of one person, or of none."""
+    ambiguous: Mapping[str, int]
+    """Text -> how many delivered persons have it: it names none of them for certain."""
+    unmarked: Mapping[str, tuple[str, ...]]
+    """Text that names nobody -> properties that hold it and are not marked as identifying."""
+    refused: frozenset[str]
+    """Texts that name nobody but stand in refused rows."""
+
+    @property
+    def certain(self) -> tuple[str, ...]:
+        """The texts that name one person, or refused rows only."""
+        return tuple(
+            text
+            for text, profiles in self.profiles.items()
+            if text not in self.ambiguous
+            and (profiles or (text in self.refused and text not in self.unmarked))
+        )
+
+
+def search(audit: Audit, given: Iterable[str]) -> Search:
+    """Whom each of these texts names: keys, account ids, user agents, addresses or their hashes.
+
+    Reads `lines` and `delivered`; refused rows only for texts that name nobody.
     """
-    texts = [text for text in given if text.strip()]
-    asked = tuple(dict.fromkeys(map(receipts.normal, texts)))
-    hashes = [receipts.email_hashes(text) for text in texts if "@" in text]
-    wanted = sorted(set(asked).union(*hashes))
-    columns = ("name", "profile_key", "identifier", "payload")
-    known = (
-        audit.read("lines").select(*columns).unionByName(audit.read("delivered").select(*columns))
+    texts = list(dict.fromkeys(text for text in given if text.strip()))
+    found = _matches(audit, texts)
+    delivered = _delivered(audit, {pair for pairs in found.values() for pair in pairs})
+    ambiguous = {text: n for text in texts if (n := _most_alive(found[text], delivered)) > 1}
+    nobodys = [text for text in texts if not found[text]]
+    return Search(
+        {text: tuple(sorted(found[text])) for text in texts},
+        ambiguous,
+        _unmarked(audit, nobodys) if nobodys else {},
+        _in_refused_rows(audit, nobodys) if nobodys else frozenset(),
     )
-    account = F.from_json("payload", "`$user_account_id` string")["$user_account_id"]
-    names = [F.col("profile_key"), F.lower("profile_key"), account, *_members("identifier")]
-    rows = known.where(_any(name.isin(wanted) for name in names)).distinct().collect()
-    keys = {(row["name"], row["profile_key"]) for row in rows}
-    held = {found.lower() for row in rows for found in _EMAIL.findall(row["payload"] or "")}
+
+
+def known(audit: Audit, given: Sequence[str], profiles: Iterable[Profile]) -> Persons:
+    """All names of the persons with these profiles, and those who had their addresses before them.
+
+    Whoever had an address before and is delivered nowhere now is taken for the same person under
+    a former key. An e-mail address that other profiles hold as well, a shop's for example, is no
+    name of the person unless it was given.
+    """
+    keys = _with_former_keys(audit, set(profiles))
+    rows = _rows_of(audit, keys).collect() if keys else []
+    asked = tuple(dict.fromkeys(map(receipts.normal, given)))
+    hashes = {text for one in given if "@" in one for text in receipts.email_hashes(one)}
+    held = {found.lower() for row in rows for found in _EMAIL.findall(_plain(row["payload"]))}
     own = held - _of_others(audit, keys, sorted(held))
+    accounts = _accounts(rows) | hashes | {text for text in asked if "@" not in text}
     return Persons(
         given=asked,
         profiles=tuple(sorted(keys)),
-        identifiers=tuple(sorted({row["identifier"] for row in rows})),
+        identifiers=tuple(sorted({row["identifier"] for row in rows if row["identifier"]})),
         emails=tuple(sorted({*own, *(text for text in asked if "@" in text)})),
-        accounts=tuple(sorted(_accounts(rows) | {text for text in wanted if "@" not in text})),
+        accounts=tuple(sorted(accounts)),
     )
 
 
+def _profiles(audit: Audit) -> DataFrame:
+    """Every profile that was ever recorded or delivered."""
+    columns = ("name", "profile_key", "identifier", "address", "payload")
+    lines, delivered = audit.read("lines"), audit.read("delivered")
+    return lines.select(*columns).unionByName(delivered.select(*columns))
+
+
+def _rows_of(audit: Audit, keys: set[Profile]) -> DataFrame:
+    mine = frames.of(audit.spark, sorted(keys), "name string, profile_key string")
+    rows = _profiles(audit).join(mine, on=["name", "profile_key"], how="left_semi")
+    return rows.distinct()
+
+
+# What a given text is compared with
+
+
+def _folded(value: Column) -> Column:
+    """A value as it is compared without regard to case: by the engine, on both sides alike."""
+    return F.lower(F.trim(value))
+
+
+def _matches(audit: Audit, texts: Sequence[str]) -> dict[str, set[Profile]]:
+    """Text -> the profiles that it names."""
+    wanted: list[tuple[str, str | None, str | None]] = []
+    for text in texts:
+        trimmed = text.strip()
+        hashes = receipts.email_hashes(text) if "@" in text else set()
+        wanted += [(text, exact, None) for exact in sorted({trimmed, *hashes})]
+        wanted.append((text, None, trimmed))
+    asked = frames.of(audit.spark, wanted, "given string, exact string, folded string")
+    asked = asked.withColumn("folded", _folded(F.col("folded")))
+    marked = _properties(audit, is_marked=True)
+    account = F.from_json("payload", "`$user_account_id` string")["$user_account_id"]
+    exact = [F.col("profile_key"), account, *_members("identifier")]
+    # A key that is an e-mail address names the person however it is written.
+    folded = [F.when(F.contains(name, F.lit("@")), name) for name in exact]
+    values = [F.explode_outer(F.array(*exact)).alias("exact"), F.lit(None).alias("folded")]
+    rows = _profiles(audit)
+    names = rows.select("name", "profile_key", values[0], values[1].cast("string"))
+    more = F.concat(F.array(*folded), *[_leaves(name, path) for name, path in marked])
+    names = names.unionByName(
+        rows.select(
+            "name", "profile_key", F.lit(None).cast("string").alias("exact"),
+            F.explode_outer(more).alias("folded"),
+        )
+    )  # fmt: skip
+    names = names.withColumn("folded", _folded(F.col("folded"))).alias("n")
+    is_it = (F.col("n.exact") == F.col("g.exact")) | (F.col("n.folded") == F.col("g.folded"))
+    met = names.join(F.broadcast(asked).alias("g"), on=is_it, how="inner")
+    found: dict[str, set[Profile]] = {text: set() for text in texts}
+    for row in met.select("g.given", "n.name", "n.profile_key").distinct().collect():
+        found[row["given"]].add((row["name"], row["profile_key"]))
+    return found
+
+
 def _members(column: str) -> list[Column]:
-    names = ("user_account_id", "email_hash", "user_agent_id")
-    return [F.get_json_object(column, f"$.{name}") for name in names]
+    return [F.get_json_object(column, f"$.{name}") for name in KINDS]
 
 
-def _any(conditions: Iterable[Column]) -> Column:
-    whole = F.lit(False)
-    for condition in conditions:
-        whole = whole | F.coalesce(condition, F.lit(False))
-    return whole
+def _properties(audit: Audit, *, is_marked: bool) -> list[tuple[str, Path]]:
+    """Name of a definition and path of each property, marked as identifying in any run, or not."""
+    texts = {(made.name, made.definition) for made in audit.runs()}
+    marks: dict[tuple[str, Path], bool] = {}
+    for name, text in sorted(texts):
+        for path, prop in Definition.model_validate_json(text).properties():
+            place = (name, path)
+            marks[place] = marks.get(place, False) or prop.personal == "identifying"
+    return [place for place, mark in marks.items() if mark == is_marked]
+
+
+def _leaves(name: str, path: Path) -> Column:
+    """The values of a property in payloads of this definition: itself, or the members of it."""
+    value = F.when(F.col("name") == name, F.col("payload"))
+    for part in path:
+        value = F.from_json(value, "map<string,string>")[part]
+    nothing = F.array().cast("array<string>")
+    members = F.coalesce(F.from_json(value, "array<string>"), nothing)
+    windows = F.coalesce(F.map_values(F.from_json(value, "map<string,string>")), nothing)
+    return F.concat(F.array(value), members, windows)
+
+
+def _delivered(audit: Audit, keys: set[Profile]) -> set[Profile]:
+    """Those of the profiles that are delivered now."""
+    if not keys:
+        return set()
+    mine = frames.of(audit.spark, sorted(keys), "name string, profile_key string")
+    rows = audit.read("delivered").join(mine, on=["name", "profile_key"], how="left_semi")
+    return {(row[0], row[1]) for row in rows.select("name", "profile_key").distinct().collect()}
+
+
+def _most_alive(profiles: set[Profile], delivered: set[Profile]) -> int:
+    """Of how many delivered users of one definition the profiles are, at most."""
+    names = [name for name, _ in profiles & delivered]
+    return max((names.count(name) for name in names), default=0)
+
+
+def _unmarked(audit: Audit, texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Text -> properties that hold it and are not marked as identifying."""
+    places = _properties(audit, is_marked=False)
+    asked = [(text, text.strip()) for text in texts]
+    given = frames.of(audit.spark, asked, "given string, folded string")
+    given = given.withColumn("folded", _folded(F.col("folded")))
+    found: dict[str, set[str]] = {}
+    rows = _profiles(audit)
+    for name, path in places:
+        values = rows.select(_folded(F.explode(_leaves(name, path))).alias("folded"))
+        met = given.join(values, on="folded", how="left_semi").collect()
+        for row in met:
+            found.setdefault(row["given"], set()).add(".".join(path))
+    return {text: tuple(sorted(paths)) for text, paths in found.items()}
+
+
+def _in_refused_rows(audit: Audit, texts: Sequence[str]) -> frozenset[str]:
+    """Those of the texts that are a key or a value of a refused row."""
+    given = frames.of(audit.spark, [(t, t.strip()) for t in texts], "given string, folded string")
+    given = given.withColumn("folded", _folded(F.col("folded")))
+    rows = audit.read("refused_rows")
+    values = rows.select(F.trim(F.explode(_row_values())).alias("folded"))
+    values = values.unionByName(rows.select(_folded(F.col("key")).alias("folded")))
+    met = given.join(values, on="folded", how="left_semi").collect()
+    return frozenset(row["given"] for row in met)
+
+
+def _row_values() -> Column:
+    """The values of a refused row, in lower case."""
+    return F.map_values(F.from_json(F.lower("row"), "map<string,string>"))
+
+
+# All names of a person
+
+
+def _with_former_keys(audit: Audit, keys: set[Profile]) -> set[Profile]:
+    """With the keys under which the same addresses were sent before, of users who are no more."""
+    for _ in range(_MOST_LINKS):
+        if not keys:
+            return keys
+        mine = frames.of(audit.spark, sorted(keys), "name string, profile_key string")
+        rows = _profiles(audit).where(F.col("address").isNotNull())
+        addresses = rows.join(mine, on=["name", "profile_key"], how="left_semi")
+        shared = rows.join(
+            addresses.select("name", "address").distinct(), on=["name", "address"], how="left_semi"
+        )
+        rows_of = shared.select("name", "profile_key").distinct().collect()
+        others = {(row[0], row[1]) for row in rows_of} - keys
+        former = others - _delivered(audit, others)
+        if not former:
+            return keys
+        keys = keys | former
+    return keys
+
+
+def _plain(payload: str | None) -> str:
+    """The texts of a JSON object, without its escapes."""
+    return "\n".join(_texts(json.loads(payload))) if payload else ""
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)
 
 
 def _accounts(rows: Iterable[Row]) -> set[str]:
     found = set()
     for row in rows:
-        named = json.loads(row["identifier"])
+        named = json.loads(row["identifier"] or "{}")
         found |= {str(value) for name, value in named.items() if name != "compartment_id"}
         account = json.loads(row["payload"] or "{}").get("$user_account_id")
         found |= {row["profile_key"]} | ({str(account)} if account else set())
     return found
 
 
-def _of_others(audit: Audit, keys: set[tuple[str, str]], emails: Sequence[str]) -> set[str]:
+def _of_others(audit: Audit, keys: set[Profile], emails: Sequence[str]) -> set[str]:
     """Those of the addresses that also stand in profiles of others."""
     if not emails:
         return set()
@@ -119,6 +318,16 @@ def _of_others(audit: Audit, keys: set[tuple[str, str]], emails: Sequence[str]) 
     return {email for number, email in enumerate(emails) if row[f"n{number}"]}
 
 
+# Where the names stand
+
+
+def _any(conditions: Iterable[Column]) -> Column:
+    whole = F.lit(False)
+    for condition in conditions:
+        whole = whole | F.coalesce(condition, F.lit(False))
+    return whole
+
+
 def mentions(column: str, persons: Persons, *, short_ids: bool) -> Column:
     """Whether a text names one of the persons.
 
@@ -128,11 +337,19 @@ def mentions(column: str, persons: Persons, *, short_ids: bool) -> Column:
         short_ids: also shorter account ids, within quotes.
     """
     long = [account for account in persons.accounts if len(account) >= _SHORT]
-    names = [re.escape(name.lower()) for name in (*persons.emails, *long)]
-    short = [re.escape(name.lower()) for name in persons.accounts if name not in long]
+    names = _patterns((*persons.emails, *long))
+    short = _patterns(name for name in persons.accounts if name not in long)
     patterns = [rf"(^|[^a-z0-9._%+-])({'|'.join(names)})([^a-z0-9_-]|$)"] if names else []
     patterns += [rf"[\"']({'|'.join(short)})[\"']"] if short and short_ids else []
     return _any(F.lower(column).rlike(pattern) for pattern in patterns)
+
+
+def _patterns(names: Iterable[str]) -> list[str]:
+    """Patterns of the names, as they are and as JSON writes them."""
+    written = {
+        form for name in names for form in (name, json.dumps(name, ensure_ascii=False)[1:-1])
+    }
+    return [re.escape(form.lower()) for form in sorted(written)]
 
 
 def refused_rows(audit: Audit, persons: Persons, members: dict[str, Sequence[str]]) -> DataFrame:
@@ -146,7 +363,10 @@ def refused_rows(audit: Audit, persons: Persons, members: dict[str, Sequence[str
     runs = audit.read("runs").select("run_id", "name")
     rows = audit.read("refused_rows").join(F.broadcast(runs), on="run_id", how="inner")
     texts = sorted({*persons.accounts, *persons.given})
+    folded = sorted({text.strip().lower() for text in (*persons.given, *persons.emails)})
     about = [mentions("row", persons, short_ids=False), F.col("key").isin(texts)]
+    if folded:
+        about.append(F.arrays_overlap(_row_values(), F.array(*map(F.lit, folded))))
     for name, columns in members.items():
         values = [F.trim(F.get_json_object("row", f"$.{column}")) for column in columns]
         about += [(F.col("name") == name) & value.isin(texts) for value in values]

@@ -29,13 +29,5 @@ def blank(
 
 
 def _merge(audit: Audit, table: str, rows: DataFrame, on: Sequence[str], action: str) -> None:
-    view = f"matched_{table}"
-    rows.select(*on).distinct().createOrReplaceTempView(view)
     condition = " AND ".join(f"d.{column} = c.{column}" for column in on)
-    try:
-        audit.spark.sql(
-            f"MERGE INTO {audit.target(table)} AS d USING {view} AS c ON {condition}"
-            f" WHEN MATCHED THEN {action}"
-        ).collect()
-    finally:
-        audit.spark.catalog.dropTempView(view)
+    audit.merge(table, rows.select(*on).distinct(), condition, f"WHEN MATCHED THEN {action}")

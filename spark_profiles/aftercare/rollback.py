@@ -64,7 +64,8 @@ def rollback(
     def planner(audit: Audit) -> Plan:
         runs = audit.runs(target.name)
         wanted = _state(audit, runs, target)
-        changed = changes.between(audit.delivered(target.name), wanted, as_of=target.as_of)
+        delivered = audit.delivered(target.name)
+        changed = changes.at_addresses(delivered, wanted, as_of=target.as_of)
         count = wanted.count()
         return given(audit, definition, target, changed, profiles=count, kind=ROLLBACK)
 
@@ -87,7 +88,7 @@ def given(
         audit: the tables.
         definition: the one that the lines were made with.
         last: the run whose as-of the plan takes over.
-        changed: as of `changes.between`.
+        changed: as of `changes.at_addresses`.
         profiles: how many there are once the changes are confirmed.
         kind: recorded with the run.
     """

@@ -35,8 +35,8 @@ class Outcome:
     open: tuple[FileRecord, ...]
     """Files of which it is not certain what became of their lines."""
     doubtful: tuple[str, ...]
-    """Names of these, and of files that failed in more or other lines at one time than at another:
-    what of them did not arrive for certain may yet lie on the platform."""
+    """Names of those of them that were sent, and of files that failed in more or other lines at one
+    time than at another: what of them did not arrive for certain may yet lie on the platform."""
 
 
 class Evidence:
@@ -64,7 +64,7 @@ class Evidence:
         doubtful = tuple(
             name
             for name, record in self._records.items()
-            if name in open_files
+            if (name in open_files and not _was_never_sent(record))
             or (self._slices[name].name != name and not self._adds_up(record, self._slices[name]))
         )
         return Outcome(tuple(arrived), failed, tuple(unsure), doubtful)
@@ -138,6 +138,17 @@ class Evidence:
                 return None
             found += arrived
         return found
+
+
+def deletes_are_confirmed(files: Sequence[FileRecord]) -> bool:
+    """Whether the platform took every DELETE of these: then the second phase may begin."""
+    deletes = [file for file in files if file.operation == "DELETE" and not file.is_second]
+    outcome = Evidence(deletes).outcome()
+    return not outcome.open and not outcome.failed
+
+
+def _was_never_sent(record: FileRecord) -> bool:
+    return record.attempts == 0 and record.execution_id is None
 
 
 def _is_whole_failure(record: FileRecord) -> bool:

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
+_FEW_MOVES = 10
+"""So many addresses may change in any run: among a handful of profiles a share says nothing."""
+
+
 @dataclass(frozen=True)
 class SourceCounts:
     """Where the rows of one source went. `used + refused + … + after_as_of == rows`."""
@@ -63,6 +67,8 @@ class Limits:
     changed_share: float | None = 0.5
     """Changed profiles, of those delivered; twice the most of the runs before is always allowed,
     and everything where the definition itself changed."""
+    moved_share: float | None = 0.5
+    """Profiles whose address changed, of those delivered; up to ten are always allowed."""
     refused_share: float | None = 0.2
     """Refused rows, of the rows of a source."""
     shrunken_share: float | None = 0.5
@@ -107,6 +113,7 @@ class Figures:
     """Profiles on the platform before the run."""
     changed: int = 0
     gone: int = 0
+    moved: int = 0
     files: int = 0
     bytes: int = 0
     stats: tuple[PropertyStats, ...] = ()
@@ -150,6 +157,9 @@ def _share_trips(now: Figures, before: Sequence[Figures], limits: Limits) -> lis
     if _over(now.gone, limits.deleted_share, now.delivered):
         text = f"{now.gone:,} of {now.delivered:,} delivered profiles would be deleted"
         found.append(Trip("deletes", text, f"{limits.deleted_share:.0%}"))
+    if now.moved > _FEW_MOVES and _over(now.moved, limits.moved_share, now.delivered):
+        text = f"the addresses of {now.moved:,} of {now.delivered:,} delivered profiles changed"
+        found.append(Trip("moves", text, f"{limits.moved_share:.0%}"))
     alike = [run for run in before if run.definition_hash == now.definition_hash]
     if limits.changed_share is not None and alike:
         usual = max(run.changed / run.delivered if run.delivered else 0.0 for run in alike)

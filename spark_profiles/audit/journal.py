@@ -39,7 +39,7 @@ class FilesTable:
     def files(self) -> list[FileRecord]:
         """The files as recorded, UPSERT before DELETE, in the order of their names."""
         order = sorted(self._rows.values(), key=lambda r: (r["operation"] == "DELETE", r["file"]))
-        return [_file_record(row) for row in order]
+        return [FileRecord.of_row(row) for row in order]
 
     def record(self, files: Sequence[FileRecord], rejected: Sequence[RejectedLine] = ()) -> None:
         """Record these files, and first the lines that the platform rejected."""
@@ -62,12 +62,19 @@ class FilesTable:
         self._save()
 
     def reset(self) -> None:
-        """Put files that ended without certainty back to where they were before they were sent."""
+        """Put files that ended without certainty back to where they were before they were sent.
+
+        With a file of deletes also those that waited for it: what it deletes may be in them.
+        """
+        is_delete_open = any(
+            row["operation"] == "DELETE" and row["status"] != FileStatus.CONFIRMED.value
+            for row in self._rows.values()
+        )
         parts = {name for name in self._rows if "#" in name}
         new = {"status": FileStatus.WRITTEN.value, "document_import_id": None, "attempts": 0,
                "execution_id": None, "total_success": None, "total_failure": None}  # fmt: skip
         self._rows = {
-            name: row if row["status"] == FileStatus.CONFIRMED.value else {**row, **new}
+            name: row if _is_done(row, is_delete_open=is_delete_open) else {**row, **new}
             for name, row in self._rows.items()
             if name not in parts
         }
@@ -99,7 +106,7 @@ class FilesTable:
         self._tables.put_records("rejected_lines", self._run_id, kept + told)
 
 
-def _file_record(row: Mapping[str, Any]) -> FileRecord:
-    names = FileRecord.__dataclass_fields__.keys() - {"name", "status"}
-    facts = {name: row[name] for name in names}
-    return FileRecord(name=row["file"], status=FileStatus(row["status"]), **facts)
+def _is_done(row: Mapping[str, Any], *, is_delete_open: bool) -> bool:
+    """Whether a file need not be sent again."""
+    waits = FileRecord.of_row(row).is_second and is_delete_open
+    return row["status"] == FileStatus.CONFIRMED.value and not waits

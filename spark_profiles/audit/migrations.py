@@ -1,13 +1,17 @@
 """EDGE. Audit tables written by an older version of this library -> the tables of this one.
 
 Columns are only ever added, at any depth, and are null in older rows. So older rows are read as
-they are, and a table that was migrated half-way is migrated again.
+they are, and a table that was migrated half-way is migrated again. Addresses alone are filled in:
+older rows have all that they are made of.
 
     1    the first tables
     2    what limits, retention and rejected lines need, by name: kind and age of runs, erasures
     3    the place of a line and the ranges of a file, instead of buckets
     4    refused users, warnings and consents of a run; constraints
     5    patches of lines, and what they save
+    6    the address of a line and of a delivered profile; phases. Profiles that former versions
+         left at addresses that their users no longer have are found and marked as in doubt, so
+         that the next run deletes them
 """
 
 from __future__ import annotations
@@ -15,20 +19,27 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from spark_profiles.audit import schemas
+from spark_profiles.audit import history, schemas, statements
+from spark_profiles.core import addresses
 from spark_profiles.engine import side_by_side
 from spark_profiles.errors import DefinitionError, Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyspark.sql import DataFrame
+
     from spark_profiles.audit.tables import Audit
 
-VERSION = 5
+VERSION = 6
 """Of the tables as `schemas` describes them; raised with every column that is added."""
 _FIRST = 1
 _CONSTRAINED = 4
 """The first version whose tables are made with constraints."""
+_ADDRESSED = 6
 
 
 def migrate(audit: Audit, *, library_version: str) -> list[str]:
@@ -57,6 +68,8 @@ def migrate(audit: Audit, *, library_version: str) -> list[str]:
     if lacking or _FIRST < found < _CONSTRAINED:  # new tables have their constraints
         constrain = [partial(audit.constrain, table) for table in schemas.TABLES]
         side_by_side.done(audit.spark, *constrain)
+    if lacking and found < _ADDRESSED:
+        _address(audit)
     made = {"schema_version": VERSION, "library_version": library_version}
     audit.append("versions", [{**made, "migrated_at": audit.now()}])
     return lacking
@@ -66,6 +79,35 @@ def recorded(audit: Audit) -> int:
     """The version on record; tables without any are of the first."""
     rows = audit.rows("versions")
     return max((row["schema_version"] for row in rows), default=_FIRST)
+
+
+def _address(audit: Audit) -> None:
+    """Give each row of lines and profiles its address, and find the profiles that were left."""
+    runs = audit.runs()
+    if not runs:
+        return
+    address = F.expr(addresses.json_sql("identifier", "payload")).alias("address")
+    of_lines = audit.read("lines").select("run_id", "profile_key", address)
+    _fill(audit, "lines", of_lines, on=("run_id", "profile_key"))
+    of_lines = audit.read("lines").select("run_id", "profile_key", "address")
+    _fill(audit, "rejected_lines", of_lines, on=("run_id", "profile_key"))
+    of_profiles = audit.read("delivered").select("name", "profile_key", address)
+    _fill(audit, "delivered", of_profiles, on=("name", "profile_key"))
+    for name in sorted({run.name for run in runs}):
+        left = history.may_be_there(audit, [run for run in runs if run.name == name])
+        audit.merge(
+            "delivered",
+            left,
+            f"d.name = '{name}' AND d.name = c.name AND d.address = c.address",
+            statements.FOUND,
+        )
+
+
+def _fill(audit: Audit, table: str, rows: DataFrame, *, on: Sequence[str]) -> None:
+    """Set the address of the rows that agree with one of `rows` in the columns `on`."""
+    condition = " AND ".join(f"d.{column} = c.{column}" for column in on)
+    known = rows.where(F.col("address").isNotNull()).distinct()
+    audit.merge(table, known, condition, "WHEN MATCHED THEN UPDATE SET address = c.address")
 
 
 def _widen(audit: Audit, table: str) -> None:

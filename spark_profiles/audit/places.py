@@ -1,11 +1,11 @@
-"""Which file a line lies in: a function of the hash of its key, the same at every time of asking.
+"""Which file a line lies in: a function of the hash of its address, the same whenever it is asked.
 
-The place of a line is the 64-bit hash of its profile key. A file holds the lines of one operation
-whose places lie in its ranges; `files.ranges` writes them as `first..last first..last`. Inside a
-file lines are in the order of their profile keys, which gives their numbers.
+The place of a line is the 64-bit hash of its address. A file holds the lines of one operation and
+phase whose places lie in its ranges; `files.ranges` writes them as `first..last first..last`.
+Inside a file lines are in the order of their addresses, which gives their numbers.
 
-Lines recorded by the first versions have no place but a bucket, their files no ranges but a first
-and a last bucket.
+Lines recorded before there were addresses are placed and ordered by their profile keys; those of
+the first versions have no place but a bucket, their files no ranges but a first and a last bucket.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 
     from pyspark.sql import Column, DataFrame
 
+KIND = ("operation", "phase")
+"""What all lines of a file agree in."""
 _CELL_BITS = 50
 """The upper 14 bits of a place are its cell: 16,384 of them, small enough for a driver."""
 
 
-def of(key: Column) -> Column:
-    """The place of a profile key."""
-    return F.xxhash64(key)
+def of(address: Column) -> Column:
+    """The place of an address."""
+    return F.xxhash64(address)
 
 
 def cell(place: Column) -> Column:
@@ -54,7 +56,7 @@ def read(ranges: str) -> list[tuple[int, int]]:
 
 
 def placed(
-    lines: DataFrame, files: DataFrame, *, on: Sequence[str] = ("operation",), how: str = "inner"
+    lines: DataFrame, files: DataFrame, *, on: Sequence[str] = KIND, how: str = "inner"
 ) -> DataFrame:
     """The lines with the columns of the file in which each lies; one row is a line.
 
@@ -84,10 +86,10 @@ def placed(
     )
     is_inside = F.col("l.sp_cell") == F.col("f.sp_cell")
     for name in on:
-        agrees = F.col(f"l.{name}") == F.col(f"f.{name}")
-        # There are two operations: lines are looked up by the number of their cell alone, which is
-        # much quicker than by a text beside it.
-        is_inside &= F.coalesce(agrees, F.lit(False)) if name == "operation" else agrees
+        # There are two operations and phases: lines are looked up by the number of their cell
+        # alone, which is much quicker than by a text beside it. Older rows have no phase.
+        is_kind = F.coalesce(F.col(f"l.{name}").eqNullSafe(F.col(f"f.{name}")), F.lit(False))
+        is_inside &= is_kind if name in KIND else F.col(f"l.{name}") == F.col(f"f.{name}")
     is_inside &= is_in_range
     # Ranges do not overlap, so each line meets one file at most.
     return there.join(F.broadcast(by_cell), on=is_inside, how=how).select(
@@ -101,7 +103,12 @@ def _with_buckets(rows: DataFrame, *names: str) -> DataFrame:
     return rows.withColumns(lacking) if lacking else rows
 
 
-def numbered(placed: DataFrame) -> DataFrame:
-    """Placed lines (with `file`) and the number of each in its file, from 1."""
-    in_file = Window.partitionBy("file").orderBy("profile_key")
+def numbered(placed: DataFrame, *more: str) -> DataFrame:
+    """Placed lines and the number of each in its file, from 1.
+
+    A file is told by `file` and the columns `more`.
+    """
+    # Lines without phase are older than addresses: their files are in the order of their keys.
+    order = F.when(F.col("phase").isNull(), F.col("profile_key")).otherwise(F.col("address"))
+    in_file = Window.partitionBy("file", *more).orderBy(order)
     return placed.withColumn("line_number", F.row_number().over(in_file).cast("bigint"))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 class FileStatus(str, Enum):
@@ -24,6 +24,7 @@ class FileStatus(str, Enum):
     FAILED = "failed"
 
 
+_SECOND_PHASE = 2
 FINAL = (FileStatus.CONFIRMED, FileStatus.PARTIAL, FileStatus.FAILED)
 
 
@@ -43,6 +44,20 @@ class FileRecord:
     total_failure: int | None = None
     message: str | None = None
     attempts: int = 0
+    phase: int | None = None
+    """The phase in which it is sent; None, of older runs, is the first."""
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> FileRecord:
+        """The file of a row of `files`."""
+        names = cls.__dataclass_fields__.keys() - {"name", "status"}
+        facts: dict[str, Any] = {name: row.get(name) for name in names}
+        return cls(name=row["file"], status=FileStatus(row["status"]), **facts)
+
+    @property
+    def is_second(self) -> bool:
+        """Whether it waits for the deletes of the first phase."""
+        return self.phase == _SECOND_PHASE
 
     @property
     def is_final(self) -> bool:

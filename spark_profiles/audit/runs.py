@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 
 from spark_profiles.audit import schemas
 from spark_profiles.audit.guard import ConsentCount, Figures, RuleCount, SourceCounts
-from spark_profiles.audit.states import RunStatus
+from spark_profiles.audit.states import SENT, RunStatus
 from spark_profiles.definition.delivery import REPLACING, Delivery
 from spark_profiles.rows import columns
 
@@ -73,6 +73,19 @@ class Run:
     """Lines that say only what changes."""
     saved: int | None = None
     """Bytes by which they are shorter than replacements."""
+    moved: int | None = None
+    """Profiles of users whose address changed; None: the run is older than addresses."""
+    left_addresses: int | None = None
+    """Profiles to delete at addresses that their users left."""
+    resent: int | None = None
+    """Unchanged profiles that are sent again, for a delete of the run may remove them."""
+    replaced: int | None = None
+    """Delivered profiles at addresses that another user has now: nothing is deleted there."""
+
+    @property
+    def is_before_addresses(self) -> bool:
+        """Whether it was recorded before profiles were followed by address."""
+        return self.moved is None and self.status in SENT
 
     @property
     def is_exact(self) -> bool:
@@ -82,7 +95,10 @@ class Run:
 
     def figures(self, stats: Sequence[PropertyStats] = (), **sizes: int) -> Figures:
         """The run as limits look at it; `sizes` are those of its files."""
-        parts = (self.changed, self.gone, self.same, self.kept, self.unusable)
+        parts = (
+            self.changed, self.gone, self.same, self.kept, self.unusable, self.left_addresses,
+            self.resent, self.replaced,
+        )  # fmt: skip
         return Figures(
             definition_hash=self.definition_hash,
             as_of=self.as_of,
@@ -90,6 +106,7 @@ class Run:
             delivered=sum(part or 0 for part in parts),
             changed=self.changed or 0,
             gone=self.gone or 0,
+            moved=self.moved or 0,
             stats=tuple(stats),
             **sizes,
         )

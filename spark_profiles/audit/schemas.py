@@ -11,10 +11,19 @@ from spark_profiles.audit.states import RunStatus
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# What became of a profile since its last confirmed delivery; of the last three nothing is sent.
-NEW, CHANGED, GONE, SAME = "new", "changed", "gone", "same"
-HELD, KEPT, UNUSABLE = "held", "kept", "unusable"
-NOT_SENT = (HELD, KEPT, UNUSABLE)
+# How a profile differs from its last confirmed delivery.
+NEW, CHANGED, MOVED, RESENT = "new", "changed", "moved", "resent"
+UPSERTED = (NEW, CHANGED, MOVED, RESENT)
+"""The line brings the profile to its address."""
+GONE, LEFT = "gone", "left"
+DELETED = (GONE, LEFT)
+"""The line removes the profile: its user is gone, or has another address now."""
+SAME, HELD, KEPT, UNUSABLE, REPLACED = "same", "held", "kept", "unusable", "replaced"
+NOT_SENT = (HELD, KEPT, UNUSABLE, REPLACED)
+"""Recorded, but nothing is sent."""
+
+# Lines of the second phase are sent when the deletes of the first are confirmed.
+FIRST_PHASE, SECOND_PHASE = 1, 2
 
 # What a line asks of the platform.
 UPSERT, DELETE = "UPSERT", "DELETE"
@@ -40,35 +49,36 @@ RUNS = f"""
     accepted_by string, accepted_why string, started_at timestamp, updated_at timestamp,
     kind string, pruned_at timestamp, unusable bigint,
     warnings array<struct<{RULE_COUNTS}>>, consents array<struct<{CONSENT_COUNTS}>>,
-    patches bigint, saved bigint
+    patches bigint, saved bigint, moved bigint, left_addresses bigint, resent bigint,
+    replaced bigint
 """
 
 LINES = """
     run_id string, name string, profile_key string, change string, operation string,
     strategy string, identifier string, payload string, payload_hash string, bytes bigint,
     bucket int, place bigint, delivered_hash string, properties array<string>, since timestamp,
-    patch string, saved bigint
+    patch string, saved bigint, address string, phase int
 """
 
 FILES = """
     run_id string, file string, operation string, lines bigint, bytes bigint, sha256 string,
     first_bucket int, last_bucket int, ranges string, status string, document_import_id string,
     execution_id string, total_success bigint, total_failure bigint, message string,
-    attempts int
+    attempts int, phase int
 """
 
 REFUSED_ROWS = "run_id string, source string, key string, reasons array<string>, row string"
 
 REJECTED_LINES = """
     run_id string, name string, file string, line_number bigint, profile_key string,
-    payload string, payload_hash string, message string
+    payload string, payload_hash string, message string, address string
 """
 
 # Where it is not certain how the platform holds a profile, `payload_hash` is this.
 IN_DOUBT = "in doubt"
 DELIVERED = """
     name string, profile_key string, identifier string, payload string, payload_hash string,
-    run_id string
+    run_id string, address string
 """
 
 PROPERTY_STATS = """

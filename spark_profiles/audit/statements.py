@@ -1,23 +1,36 @@
-"""How `delivered` (d) moves by the lines of a settled run (c): clauses of a MERGE on the key."""
+"""How `delivered` (d) moves by the lines of a run (c): clauses of a MERGE on the address."""
 
 from __future__ import annotations
 
-CONFIRM = """
+COLUMNS = (
+    "name", "address", "profile_key", "operation",
+    "identifier", "payload", "payload_hash", "run_id",
+)  # fmt: skip
+"""What the clauses need of the lines; a run has one line an address at most."""
+
+_INSERTED = "(name, address, profile_key, identifier, payload, payload_hash, run_id)"
+_VALUES = "c.name, c.address, c.profile_key, c.identifier, c.payload, {}, c.run_id"
+_DOUBTED = _VALUES.format("'in doubt'")
+_CONFIRMED = _VALUES.format("c.payload_hash")
+_IN_DOUBT = f"INSERT {_INSERTED} VALUES ({_DOUBTED})"
+
+CONFIRM = f"""
     WHEN MATCHED AND c.operation = 'DELETE' THEN DELETE
     WHEN MATCHED THEN UPDATE SET
-        identifier = c.identifier, payload = c.payload, payload_hash = c.payload_hash,
-        run_id = c.run_id
-    WHEN NOT MATCHED AND c.operation = 'UPSERT' THEN INSERT
-        (name, profile_key, identifier, payload, payload_hash, run_id)
-        VALUES (c.name, c.profile_key, c.identifier, c.payload, c.payload_hash, c.run_id)
+        profile_key = c.profile_key, identifier = c.identifier, payload = c.payload,
+        payload_hash = c.payload_hash, run_id = c.run_id
+    WHEN NOT MATCHED AND c.operation = 'UPSERT' THEN
+        INSERT {_INSERTED} VALUES ({_CONFIRMED})
 """
 """The platform took the lines of `c`."""
 
-DOUBT = """
-    WHEN MATCHED THEN UPDATE SET payload_hash = 'in doubt', run_id = c.run_id
-    WHEN NOT MATCHED AND c.operation = 'UPSERT' THEN INSERT
-        (name, profile_key, identifier, payload, payload_hash, run_id)
-        VALUES (c.name, c.profile_key, c.identifier, c.payload, 'in doubt', c.run_id)
+DOUBT = f"""
+    WHEN MATCHED THEN UPDATE SET
+        profile_key = c.profile_key, payload_hash = 'in doubt', run_id = c.run_id
+    WHEN NOT MATCHED AND c.operation = 'UPSERT' THEN {_IN_DOUBT}
 """
 """The platform may hold these profiles as sent, or as before. No profile has this hash, so the next
-run sends each again, or deletes it."""
+run sends each again, or deletes it; it asks the user whom the line is about."""
+
+FOUND = f"WHEN NOT MATCHED THEN {_IN_DOUBT}"
+"""The platform may hold these profiles although nothing says so yet."""

@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from spark_profiles.audit.guard import PropertyStats
-from spark_profiles.audit.schemas import GONE, NOT_SENT
+from spark_profiles.audit.schemas import UPSERT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,12 +36,12 @@ def measured(
         total: how many profiles are wanted; from twice `ENOUGH` on a sample is measured.
     """
     share = next((share for share in _SHARES if total >= share * ENOUGH), 1)
-    is_sampled = F.pmod(F.xxhash64("profile_key"), F.lit(share)) == 0
-    decided = lines.where(is_sampled).select("profile_key", "change", "payload")
-    wanted = decided.where(~F.col("change").isin(GONE, *NOT_SENT)).select("payload")
+    is_sampled = F.pmod(F.xxhash64("address"), F.lit(share)) == 0
+    decided = lines.where(is_sampled).select("address", "operation", "payload")
+    wanted = decided.where(F.col("operation") == UPSERT).select("payload")
     if delivered is not None:
-        kept = delivered.where(is_sampled).select("profile_key", "payload")
-        same = kept.join(decided, on="profile_key", how="left_anti").select("payload")
+        kept = delivered.where(is_sampled).select("address", "payload")
+        same = kept.join(decided, on="address", how="left_anti").select("payload")
         wanted = wanted.unionByName(same)
     profiles = wanted.select(F.from_json("payload", shape).alias("p"))
     measures = []

@@ -10,11 +10,13 @@ from __future__ import annotations
 import json
 import random
 import time
+import uuid
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pyspark.errors import PySparkException
+from pyspark.sql import Window
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 
     from spark_profiles.audit.runs import Run
     from spark_profiles.audit.slices import Slice
@@ -128,6 +130,20 @@ class Audit:
 
     def put(self, table: str, run_id: str, rows: DataFrame) -> None:
         """Make `rows` what the table holds of the run, instead of what it held."""
+        writer = self._writer(table, run_id, rows)
+        if self.is_sail and "array<" in schemas.TABLES[table]:
+            delete = f"DELETE FROM {self.target(table)} WHERE run_id = '{run_id}'"
+            self.do(delete)
+            self.save(writer.mode("append"), table)
+        else:
+            replaced = writer.mode("overwrite").option("replaceWhere", f"run_id = '{run_id}'")
+            self.save(replaced, table)
+
+    def add(self, table: str, run_id: str, rows: DataFrame) -> None:
+        """Add `rows` to what the table holds of the run; not to be repeated."""
+        self.save(self._writer(table, run_id, rows).mode("append"), table)
+
+    def _writer(self, table: str, run_id: str, rows: DataFrame) -> DataFrameWriter:
         named = rows.withColumn("run_id", F.lit(run_id))
         known = set(named.columns)  # others are of older versions, and null
         typed = named.select(
@@ -136,14 +152,7 @@ class Audit:
                 for name, to in schemas.columns(table)
             ]
         )
-        writer = typed.write.format("delta").option("compression", "snappy")
-        if self.is_sail and "array<" in schemas.TABLES[table]:
-            delete = f"DELETE FROM {self.target(table)} WHERE run_id = '{run_id}'"
-            self.do(delete)
-            self.save(writer.mode("append"), table)
-        else:
-            replaced = writer.mode("overwrite").option("replaceWhere", f"run_id = '{run_id}'")
-            self.save(replaced, table)
+        return typed.write.format("delta").option("compression", "snappy")
 
     def put_records(self, table: str, run_id: str, records: Sequence[dict[str, Any]]) -> None:
         """The same for a few records of the driver; members that the table lacks are ignored."""
@@ -187,11 +196,28 @@ class Audit:
         return [runs.from_row(row.asDict(recursive=True)) for row in found.collect()]
 
     def delivered(self, name: str) -> DataFrame:
-        """The profiles as last confirmed, or in doubt (see `doubt`); one row is a profile."""
+        """The profiles as last confirmed, or in doubt (see `doubt`); one row is an address."""
         return self.read("delivered").where(F.col("name") == name)
 
+    def strays(self, history: Sequence[Run], name: str) -> DataFrame | None:
+        """Delivered profiles at addresses that their users have left; None: there can be none.
+
+        Of the profiles of one user, the last that a run brought is the current one. A user has
+        several only where a delete was held, or where the tables are older than addresses.
+        """
+        if not any(run.held or run.is_before_addresses for run in history):
+            return None
+        numbers = [(run.run_id, number) for number, run in enumerate(history)]
+        ranks = frames.of(self.spark, numbers, "run_id string, run_number int")
+        delivered = self.delivered(name).join(F.broadcast(ranks), on="run_id", how="left")
+        newest = Window.partitionBy("profile_key").orderBy(
+            F.desc_nulls_last("run_number"), "address"
+        )
+        ranked = delivered.withColumn("sp_rank", F.row_number().over(newest))
+        return ranked.where(F.col("sp_rank") > 1).drop("sp_rank", "run_number")
+
     def delivered_after(self, history: Sequence[Run], name: str) -> DataFrame | None:
-        """The same, after all runs of the name; None if nothing can have been delivered yet.
+        """What `delivered` gives, after all runs; None if nothing can have been delivered yet.
 
         On Sail a table all the same: where no join lies between, it asks the CHECKs of a table also
         of rows that are dropped on the way to it.
@@ -200,12 +226,12 @@ class Audit:
         return self.delivered(name) if is_sent or self.is_sail else None
 
     def rejected(self, name: str) -> DataFrame:
-        """How many runs had a payload rejected; one row is a payload of a profile."""
-        of_name = (F.col("name") == name) & F.col("profile_key").isNotNull()
+        """How many runs had a payload rejected; one row is a payload at an address."""
+        of_name = (F.col("name") == name) & F.col("address").isNotNull()
         return (
             self.read("rejected_lines")
             .where(of_name)
-            .groupBy("profile_key", "payload_hash")
+            .groupBy("address", "payload_hash")
             .agg(F.countDistinct("run_id").alias("times"))
         )
 
@@ -237,7 +263,7 @@ class Audit:
     def placed(self, run_id: str) -> DataFrame:
         """The lines of a run that lie in files: all columns of `lines`, and file."""
         whole = self.of_run("files", run_id).where(~F.col("file").contains("#"))
-        files = whole.select("file", "operation", "ranges", "first_bucket", "last_bucket")
+        files = whole.select("file", *places.KIND, "ranges", "first_bucket", "last_bucket")
         return places.placed(self.of_run("lines", run_id), files)
 
     def _numbered(self, run_id: str, parts: Sequence[Slice]) -> DataFrame:
@@ -272,8 +298,8 @@ class Audit:
         )
         rows = (
             lines.join(F.broadcast(said).alias("s"), on=is_said, how="left")
-            .groupBy("l.name", "l.file", "l.line_number", "l.profile_key", "l.payload",
-                     "l.payload_hash")
+            .groupBy("l.name", "l.file", "l.line_number", "l.profile_key", "l.address",
+                     "l.payload", "l.payload_hash")
             .agg(F.max("s.message").alias("message"))
         )  # fmt: skip
         self.put("rejected_lines", run.run_id, rows)
@@ -291,30 +317,30 @@ class Audit:
         lines = self.placed(run_id).where(F.col("file").isin(*files))
         if parts:
             lines = lines.unionByName(self._numbered(run_id, parts).drop("line_number"))
-        refused = self.of_run("rejected_lines", run_id).where(F.col("profile_key").isNotNull())
+        refused = self.of_run("rejected_lines", run_id).where(F.col("address").isNotNull())
         confirmed = lines.join(
-            F.broadcast(refused.select("profile_key")), on="profile_key", how="left_anti"
-        ).select(
-            "name", "profile_key", "operation", "identifier", "payload", "payload_hash", "run_id"
+            F.broadcast(refused.select("address")), on="address", how="left_anti"
         )
-        self._merge_delivered(confirmed, run_id, name, statements.CONFIRM)
+        self._merge_delivered(confirmed, name, statements.CONFIRM)
 
     def doubt(self, run_id: str, name: str, files: Sequence[str]) -> None:
         """Let the next run send or delete the profiles in these files, whatever was confirmed."""
         if files:
             lines = self.placed(run_id).where(F.col("file").isin(*files))
-            self._merge_delivered(lines, run_id, name, statements.DOUBT)
+            self._merge_delivered(lines, name, statements.DOUBT)
 
-    def _merge_delivered(self, lines: DataFrame, run_id: str, name: str, clauses: str) -> None:
-        view = f"lines_{run_id.replace('-', '_')}"
-        lines.createOrReplaceTempView(view)
+    def _merge_delivered(self, lines: DataFrame, name: str, clauses: str) -> None:
         # The literal name keeps the merge inside one partition.
-        merge = (
-            f"MERGE INTO {self.target('delivered')} AS d USING {view} AS c"
-            f" ON d.name = '{name}' AND d.profile_key = c.profile_key {clauses}"
-        )
+        condition = f"d.name = '{name}' AND d.address = c.address"
+        self.merge("delivered", lines.select(*statements.COLUMNS), condition, clauses)
+
+    def merge(self, table: str, rows: DataFrame, condition: str, clauses: str) -> None:
+        """MERGE `rows` (c) into the table (d); no value of theirs gets into the table's log."""
+        view = f"merged_{uuid.uuid4().hex}"
+        rows.createOrReplaceTempView(view)
+        merging = f"MERGE INTO {self.target(table)} AS d USING {view} AS c ON {condition}"
         try:
-            self.do(merge)
+            self.do(f"{merging} {clauses}")
         finally:
             self.spark.catalog.dropTempView(view)
 

@@ -242,6 +242,5 @@ def verify(
         "files": found.files,
         "lines": found.lines,
         "bytes": found.bytes,
-        "order_checked_by": found.order,
     }
     show.facts(facts, as_json=as_json)

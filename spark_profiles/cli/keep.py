@@ -13,6 +13,7 @@ from spark_profiles import meanwhile
 from spark_profiles.cli import options, show
 from spark_profiles.cli.app import app
 from spark_profiles.delivery.datamart import Token
+from spark_profiles.errors import NotFoundError
 
 
 @app.command()
@@ -51,7 +52,11 @@ def rollback(
 
 _Users = Annotated[
     list[str] | None,
-    typer.Option("--user", help="An account id, e-mail address or its hash. Repeatable."),
+    typer.Option(
+        "--user",
+        help="A key, account id, e-mail address or its hash, or a value of a property that is"
+        " marked `personal: identifying`. Repeatable.",
+    ),
 ]
 _File = Annotated[
     Path | None,
@@ -121,18 +126,24 @@ def erase(
         client = None
         if datamart and not no_send:
             client = stack.enter_context(options.datamart_client(api, datamart, token))
-        done = erasures.erase(
-            options.job(output, audit, listener, engine),
-            [*(users or ()), *options.keys(file)],
-            client,
-            key=key,
-            vacuum_now=vacuum_now,
-            document=(lambda content: _append_private(document, content)) if document else None,
-        )
+        missing = None
+        try:
+            done = erasures.erase(
+                options.job(output, audit, listener, engine),
+                [*(users or ()), *options.keys(file)],
+                client,
+                key=key,
+                vacuum_now=vacuum_now,
+                document=(lambda content: _append_private(document, content)) if document else None,
+            )
+        except NotFoundError as error:
+            missing, done = error, list(error.receipts)
     for one in done:
         show.facts(one, as_json=as_json)
-    if receipt:
+    if receipt and done:
         show.save_json(done, receipt)
+    if missing:
+        raise missing
 
 
 def _append_private(path: Path, content: bytes) -> None:

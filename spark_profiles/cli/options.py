@@ -311,18 +311,31 @@ def wish(
 
 
 def keys(path: Path | None) -> list[str]:
-    """The profile keys in a file, one a line.
+    """The names of persons in a file, one a line: UTF-8, with or without byte order mark.
 
     Raises:
-        DefinitionError: the file cannot be read.
+        DefinitionError: the file cannot be read, or is of another encoding.
     """
+    if path is None:
+        return []
     try:
-        text = path.read_text(encoding="utf-8") if path else ""
-    except (OSError, UnicodeDecodeError) as error:
-        problem = Problem(str(path), "cannot be read", "UTF-8 text, a profile key a line")
-        message = "A list of profile keys is missing; nothing was read"
-        raise DefinitionError(message, problem) from error
-    return [line.strip() for line in text.splitlines() if line.strip()]
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        found = (error.strerror or type(error).__name__).lower()
+        raise _unreadable(path, found) from error
+    except UnicodeDecodeError as error:
+        raise _unreadable(path, f"not UTF-8 at byte {error.start:,}") from None
+    if "\0" in text:  # UTF-16 of plain letters is UTF-8 with zeros between them
+        raise _unreadable(path, f"not UTF-8 text: a zero at character {text.index(chr(0)):,}")
+    # Only line ends part lines: a name may hold other white space that `splitlines` would cut at.
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _unreadable(path: Path, found: str) -> DefinitionError:
+    problem = Problem(str(path), found, "a person a line", "save it as UTF-8 text")
+    message = "A list of persons cannot be read; nothing was done"
+    return DefinitionError(message, problem)
 
 
 def absolute(location: str) -> str:

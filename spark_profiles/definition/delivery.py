@@ -61,3 +61,8 @@ class Delivery(BaseModel):
             message = "assume goes with strategy: minimal only"
             raise ValueError(message)
         return self
+
+
+def replacing_strategy(delivery: Delivery) -> str:
+    """The strategy that leaves nothing of a former profile, in the form of the API in use."""
+    return "legacy_replace" if delivery.strategy.startswith("legacy") else "FORCE_REPLACE"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, ClassVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Discriminator, StringConstraints, Tag
 
@@ -40,6 +40,9 @@ class Model(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", populate_by_name=True, use_attribute_docstrings=True
     )
+
+    beside_output: ClassVar[frozenset[str]] = frozenset()
+    """Members that change nothing of what is sent, and so do not count for the hash."""
 
     @property
     def chosen(self) -> set[str]:
@@ -132,7 +135,10 @@ def _over(*annotations: Any) -> Over | None:
 def normal(value: Any) -> Any:
     """The value as plain data, defaults left out, expressions without what says nothing."""
     if isinstance(value, BaseModel):
-        content = value.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        beside: frozenset[str] = getattr(value, "beside_output", frozenset())
+        content = value.model_dump(
+            mode="json", by_alias=True, exclude_defaults=True, exclude=set(beside)
+        )
         for place, text, _ in expressions(value):
             inner: Any = content
             for key in place[:-1]:

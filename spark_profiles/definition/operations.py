@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BeforeValidator,
@@ -83,6 +83,8 @@ _GOES_WITH: dict[str, tuple[tuple[str, ...], str]] = {
 class PropertyBase(Model):
     """What every property may declare."""
 
+    beside_output: ClassVar[frozenset[str]] = frozenset({"personal"})
+
     default: str | int | float | bool | None = None
     """Written instead of a missing value."""
     nulls: Literal["omit", "write"] | None = None
@@ -95,6 +97,9 @@ class PropertyBase(Model):
         Annotated[Name, Tag("<text>")] | Annotated[tuple[Name, ...], Tag("<list>")], FORM
     ] = ()
     """What it is for, a name of `consents`, or several; only users who consented to all get it."""
+    personal: Literal["identifying"] | None = None
+    """`identifying`: the value names a person, as an address, a phone or a card number does. `erase`
+    and `explain` find the person by it. It changes nothing of what is sent."""
 
     @property
     def purposes(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from spark_profiles import progress, stores
 from spark_profiles.audit import journal, leases, slices, states
+from spark_profiles.audit.attribution import deletes_are_confirmed
 from spark_profiles.audit.journal import FilesTable
 from spark_profiles.audit.records import FileStatus
 from spark_profiles.audit.states import RunStatus
@@ -54,7 +55,7 @@ class Waiting:
     @property
     def import_name(self) -> str:
         """Name of the run's document import."""
-        return f"{self.run['name']} {self.run_id}"
+        return upload.import_name(str(self.run["name"]), self.run_id, is_second=False)
 
 
 def waiting(tables: Tables, name: str, *, folder: str | None = None) -> Waiting | None:
@@ -103,21 +104,27 @@ def deliver(
         alone = _Alone(tables, found.run_id, str(found.run["name"]))
         run = {**found.run, "status": RunStatus.UPLOADING.value, "updated_at": now()}
         tables.put_records("runs", found.run_id, [run])
-        if gives_up:
-            ended = upload.cancel(
-                found.files, datamart=datamart, journal=alone, listener=listener,
-                settings=settings,
-            )  # fmt: skip
-        else:
-            ended = upload.upload(
-                found.files,
-                datamart=datamart,
-                open_file=slices.opener(found.folder.open),
-                import_name=found.import_name,
-                journal=alone,
-                listener=listener,
-                settings=settings,
-            )
+        common: dict[str, Any] = {
+            "datamart": datamart, "journal": alone, "listener": listener, "settings": settings,
+        }  # fmt: skip
+        ended: tuple[FileRecord, ...] = ()
+        for is_second in (False, True):
+            files = [file for file in found.files if file.is_second == is_second]
+            if not files:
+                continue
+            if gives_up:
+                ended += upload.cancel(files, **common)
+            elif is_second and not deletes_are_confirmed(ended):
+                ended += tuple(files)  # as they are: the next run sends their lines
+            else:
+                ended += upload.upload(
+                    files,
+                    open_file=slices.opener(found.folder.open),
+                    import_name=upload.import_name(
+                        str(run["name"]), found.run_id, is_second=is_second
+                    ),
+                    **common,
+                )
         imports = {file.document_import_id for file in ended}
         run |= {"document_import_id": next(iter(imports), None), "updated_at": now()}
         tables.put_records("runs", found.run_id, [run])

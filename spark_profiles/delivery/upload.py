@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from spark_profiles.delivery.datamart import Datamart
     from spark_profiles.progress import Listener
 
-__all__ = ["Settings", "cancel", "refuse_compressed", "upload"]
+__all__ = ["Settings", "cancel", "import_name", "refuse_compressed", "upload"]
 
 
 def upload(
@@ -73,6 +73,11 @@ def upload(
     return Sending(
         known_files, datamart, open_file, journal, listener, settings, sleep, clock
     ).run()
+
+
+def import_name(name: str, run_id: str, *, is_second: bool) -> str:
+    """Name of the document import of one phase of a run."""
+    return f"{name} {run_id}" + (" second phase" if is_second else "")
 
 
 def refuse_compressed(run_id: str, names: Sequence[str]) -> None:

@@ -48,10 +48,21 @@ class Behaviour:
     delete_without_keys: str = _switch(
         "default profile",
         "default profile, all profiles",
-        "a DELETE whose `user_profile` names no compartment and no account",
+        "a DELETE whose `user_profile` names no compartment and no account; `all profiles` wins"
+        " over `delete_without_account`",
+    )
+    delete_without_account: str = _switch(
+        "anonymous profile",
+        "anonymous profile, profiles of the compartment, all profiles",
+        "what a DELETE removes at its user point if its `user_profile` names no account",
     )
     delete_of_missing_fails: bool = _switch(
         False, "yes, no", "deleting a profile that is not there is a failed record"
+    )
+    upsert_links: str = _switch(
+        "nothing",
+        "nothing, account inside",
+        "what an UPSERT links with its identifier: both name one user point afterwards",
     )
     point_without_profile: str = _switch(
         "stays", "stays, removed", "a user point whose last profile was deleted"
@@ -60,6 +71,11 @@ class Behaviour:
         "every line", "every line, first line, nothing", "what an upload refuses at once, with 400"
     )
     most_upload_bytes: int = _switch(0, "bytes; 0: any", "larger uploads are refused with 413")
+    execution_order: str = _switch(
+        "oldest first",
+        "oldest first, newest first, drawn",
+        "which of the executions that wait at the same time is processed first",
+    )
     no_line_succeeds: str = _switch(
         "SUCCEEDED", "SUCCEEDED, FAILED", "status of an execution none of whose lines succeeded"
     )
@@ -82,7 +98,7 @@ def as_markdown() -> str:
     """The table as the manual prints it."""
     rows = ["| switch | default | choices | of what |", "| --- | --- | --- | --- |"]
     for one in fields(Behaviour):
-        default = {True: "yes", False: "no", (): "none"}.get(one.default, one.default)
+        default = {"True": "yes", "False": "no", "()": "none"}.get(str(one.default), one.default)
         told = one.metadata
         rows.append(f"| `{one.name}` | {default} | {told['choices']} | {told['meaning']} |")
     return "\n".join(rows) + "\n"

@@ -109,7 +109,7 @@ class Faults:
     def __init__(self, *, seed: int = 0) -> None:
         self._lock = Lock()
         self._armed: list[_Armed] = []
-        self._dice = random.Random(seed)  # noqa: S311  to be repeatable
+        self._seed, self._dice = seed, _dice(seed)
         self.rejects: Callable[[dict[str, Any]], bool] = lambda _: False
         """Commands that become failed records."""
         self.execution_seconds: float = 0.0
@@ -126,7 +126,7 @@ class Faults:
             self._armed = []
             self.rejects = lambda _: False
             if seed is not None:
-                self._dice = random.Random(seed)  # noqa: S311  to be repeatable
+                self._seed, self._dice = seed, _dice(seed)
 
     def armed(self) -> list[dict[str, Any]]:
         """What is armed and how often it was used, as JSON."""
@@ -155,6 +155,10 @@ class Faults:
         with self._lock:
             return self._dice.random() < share
 
+    def rank(self, execution: int) -> float:
+        """A draw for an execution, the same at each call: of the seed and the execution's id."""
+        return _dice(f"{self._seed} {execution}").random()
+
     def _times(self, kind: str, times: int, **more: Any) -> None:
         with self._lock:
             self._armed = [one for one in self._armed if one.fault.kind != kind]
@@ -169,6 +173,10 @@ class Faults:
     """So many uploads are taken and not answered."""
     fail_executions = property(fset=lambda self, times: self._times("failed", times))
     """So many executions end FAILED."""
+
+
+def _dice(seed: int | str) -> random.Random:
+    return random.Random(seed)  # noqa: S311  to be repeatable
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Sequence
 
+    from spark_profiles.core.addresses import Address
     from spark_profiles.emulator.behaviour import Behaviour
     from spark_profiles.emulator.database import Database
-    from spark_profiles.emulator.rules import Json
+    from spark_profiles.emulator.rules import Json, Key
 
 _DAY = 24 * 3600 * 1000
 HYPER = (
@@ -27,7 +28,21 @@ HYPER = (
     ("identifier", 100, None),
 )
 """What makes a user point a hyper point, as the documentation has it."""
-_TYPES = {"USER_ACCOUNT": "account", "USER_EMAIL": "email_hash", "USER_AGENT": "user_agent_id"}
+_TYPES = {
+    "USER_ACCOUNT": ("account", "user_account_id"),
+    "USER_EMAIL": ("email_hash", "hash"),
+    "USER_AGENT": ("user_agent_id", "user_agent_id"),
+}
+"""type of a declared identifier -> its kind, and the member that has its value."""
+_NEWER_PROFILES = """
+    UPDATE OR REPLACE profiles SET point=? WHERE datamart=? AND point=? AND NOT EXISTS (
+        SELECT 1 FROM profiles newer WHERE newer.datamart=profiles.datamart AND newer.point=?
+        AND newer.compartment=profiles.compartment AND newer.account=profiles.account
+        AND newer.rowid > profiles.rowid)"""
+"""Moves profiles to another user point; of two with one key the one that was written last stays.
+
+A row id tells which: the row of a profile that is written gets a higher one than any other has.
+"""
 
 
 class Line:
@@ -70,42 +85,37 @@ class Line:
         if rejects(command):
             message = "rejected on demand"
             raise Rejected(message)
-        who = rules.identifier(command, self._behaviour)
-        key = rules.profile_key(command, self._behaviour)
+        address = rules.command_address(command, self._behaviour)
+        identifiers = rules.identifiers(address, self._behaviour)
         if command["operation"] == "DELETE":
-            self._delete(command, who, key)
+            self._delete(command, address, self._point(identifiers[0]))
             return
-        point = self._point(who) or ""
+        point = self._link(identifiers)
+        key = address.compartment, address.account
         row = self._row(point, key)
         stored = json.loads(row["payload"]) if row else None
-        after = rules.upserted(stored, command, self._behaviour, now=self._now)
-        point = point or self._create(who)
-        payload = json.dumps(after)
+        payload = json.dumps(rules.upserted(stored, command, self._behaviour, now=self._now))
         self._db.execute(
             "INSERT OR REPLACE INTO profiles VALUES (?,?,?,?,?)",
             (self._datamart, point, *key, payload),
         )
         self._remember(point, "UPSERT", key, payload)
 
-    def _delete(self, command: Json, who: Identifier, key: tuple[str, str]) -> None:
-        point = self._point(who)
-        keys = [key]
-        if point and rules.names_no_profile(command):
-            is_all = self._behaviour.delete_without_keys == "all profiles"
-            keys = self._keys(point) if is_all else keys
-        found = [one for one in keys if point and self._row(point, one)]
-        if not found:
+    def _delete(self, command: Json, address: Address, point: str | None) -> None:
+        stored = self._keys(point) if point else []
+        keys = rules.deleted_keys(stored, command, address, self._behaviour)
+        if point is None or not keys:
             if self._behaviour.delete_of_missing_fails:
                 message = "no such profile"
                 raise Rejected(message)
             return
-        for one in found:
+        for key in keys:
             self._db.execute(
                 "DELETE FROM profiles WHERE datamart=? AND point=? AND compartment=? AND account=?",
-                (self._datamart, point, *one),
+                (self._datamart, point, *key),
             )
-            self._remember(str(point), "DELETE", one, None)
-        if self._behaviour.point_without_profile == "removed" and not self._keys(str(point)):
+            self._remember(point, "DELETE", key, None)
+        if self._behaviour.point_without_profile == "removed" and not self._keys(point):
             self._db.execute(
                 "DELETE FROM identifiers WHERE datamart=? AND point=?", (self._datamart, point)
             )
@@ -117,16 +127,36 @@ class Line:
         ).fetchone()
         return str(row["point"]) if row else None
 
-    def _create(self, who: Identifier, point: str | None = None) -> str:
-        """A user point with this identifier; a new one unless `point` names it."""
-        point = point or str(uuid.uuid4())
-        self._db.execute(
-            "INSERT OR REPLACE INTO identifiers VALUES (?,?,?,?,?)",
-            (self._datamart, who.kind, who.value, point, self._now),
-        )
-        return point
+    def _link(self, identifiers: Sequence[Identifier]) -> str:
+        """Let all of these name one user point, and return it.
 
-    def _row(self, point: str, key: tuple[str, str]) -> sqlite3.Row | None:
+        It is the first of those that are known, into which the others are merged; else a new one.
+        """
+        points = {one: self._point(one) for one in identifiers}
+        known = list(dict.fromkeys(filter(None, points.values())))
+        kept = known[0] if known else str(uuid.uuid4())
+        for other in known[1:]:
+            self._merge(other, kept)
+        for one, point in points.items():
+            if point is None:
+                self._db.execute(
+                    "INSERT INTO identifiers VALUES (?,?,?,?,?)",
+                    (self._datamart, one.kind, one.value, kept, self._now),
+                )
+        return kept
+
+    def _merge(self, other: str, kept: str) -> None:
+        datamart = self._datamart
+        self._db.execute(_NEWER_PROFILES, (kept, datamart, other, kept))
+        self._db.execute("DELETE FROM profiles WHERE datamart=? AND point=?", (datamart, other))
+        for table in ("identifiers", "history", "merges"):
+            self._db.execute(
+                f"UPDATE {table} SET point=? WHERE datamart=? AND point=?",  # noqa: S608  our names
+                (kept, datamart, other),
+            )
+        self._db.execute("INSERT INTO merges VALUES (?,?,?)", (datamart, kept, self._now))
+
+    def _row(self, point: str, key: Key) -> sqlite3.Row | None:
         row: sqlite3.Row | None = self._db.execute(
             "SELECT payload FROM profiles"
             " WHERE datamart=? AND point=? AND compartment=? AND account=?",
@@ -134,16 +164,14 @@ class Line:
         ).fetchone()
         return row
 
-    def _keys(self, point: str) -> list[tuple[str, str]]:
+    def _keys(self, point: str) -> list[Key]:
         rows = self._db.execute(
             "SELECT compartment, account FROM profiles WHERE datamart=? AND point=?",
             (self._datamart, point),
         )
         return [(row["compartment"], row["account"]) for row in rows]
 
-    def _remember(
-        self, point: str, operation: str, key: tuple[str, str], payload: str | None
-    ) -> None:
+    def _remember(self, point: str, operation: str, key: Key, payload: str | None) -> None:
         self._db.execute(
             "INSERT INTO history VALUES (?,?,?,?,?,?,?,?,?)",
             (self._datamart, point, self._now, self._execution, self._number, operation, *key,
@@ -153,32 +181,11 @@ class Line:
     # Other documents
 
     def _associate(self, line: Json) -> None:
-        """One user point that has all the identifiers: a new one, or those known merged."""
         declared = line.get("identifiers")
         if not isinstance(declared, list) or not declared:
             message = "identifiers must be a list"
             raise Rejected(message)
-        whos = [_declared(one, self._behaviour) for one in declared]
-        known = list(dict.fromkeys(point for who in whos if (point := self._point(who))))
-        kept = known[0] if known else str(uuid.uuid4())
-        for other in known[1:]:
-            self._merge(other, kept)
-        for who in whos:
-            if self._point(who) is None:
-                self._create(who, kept)
-
-    def _merge(self, other: str, kept: str) -> None:
-        for sql in (
-            "UPDATE identifiers SET point=? WHERE datamart=? AND point=?",
-            "UPDATE OR IGNORE profiles SET point=? WHERE datamart=? AND point=?",
-            "UPDATE history SET point=? WHERE datamart=? AND point=?",
-            "UPDATE merges SET point=? WHERE datamart=? AND point=?",
-        ):
-            self._db.execute(sql, (kept, self._datamart, other))
-        self._db.execute(
-            "DELETE FROM profiles WHERE datamart=? AND point=?", (self._datamart, other)
-        )
-        self._db.execute("INSERT INTO merges VALUES (?,?,?)", (self._datamart, kept, self._now))
+        self._link([_declared(one, self._behaviour) for one in declared])
 
     def _forget(self, who: Identifier) -> None:
         self._db.execute(
@@ -200,16 +207,18 @@ class Line:
 
 def _declared(item: Any, behaviour: Behaviour) -> Identifier:
     """An identifier as the documents about identifiers write it."""
-    kind = _TYPES.get(item.get("type", "")) if isinstance(item, dict) else None
-    if kind is None:
+    named = str(item.get("type")) if isinstance(item, dict) else ""
+    if named not in _TYPES:
         message = "type must be USER_ACCOUNT, USER_EMAIL or USER_AGENT"
         raise Rejected(message)
-    if kind == "account":
-        return rules.identifier(item, behaviour)
-    value = item.get("hash") if kind == "email_hash" else item.get("user_agent_id")
-    if not value:
+    kind, member = _TYPES[named]
+    value = item.get(member)
+    if value in (None, ""):
         message = "the identifier has no value"
         raise Rejected(message)
+    if kind == "account":
+        compartment = rules.known_compartment(item.get("compartment_id"), behaviour)
+        return rules.account_identifier(compartment, value)
     return Identifier(kind, str(value))
 
 

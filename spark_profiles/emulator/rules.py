@@ -5,19 +5,24 @@ What the platform documents is fixed; what it does not is a switch of `Behaviour
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+from spark_profiles.core.addresses import KINDS, Address
 
 if TYPE_CHECKING:
     from spark_profiles.emulator.behaviour import Behaviour
 
 Json = dict[str, Any]
+Key = tuple[str, str]
+"""Compartment and account of a profile: what tells it from the others of its user point."""
 
 SYSTEM_FIELDS = ("$creation_ts", "$last_modified_ts")
+_ACCOUNT = KINDS[0]
 _LEGACY = ("force_replace", "merge_objects")
+_STRATEGIES = ("FORCE_REPLACE", "PARTIAL_UPDATE", "PARTIAL_DELETE")
 _MEMBERS = {
-    "operation", "compartment_id", "user_account_id", "email_hash", "user_agent_id",
-    "update_strategy", "user_profile", *_LEGACY,
+    "operation", "compartment_id", *KINDS, "update_strategy", "user_profile", *_LEGACY,
 }  # fmt: skip
 
 
@@ -33,56 +38,77 @@ class Identifier:
     value: str
 
 
-def identifier(command: Json, behaviour: Behaviour) -> Identifier:
-    """The one identifier of a command.
+def account_identifier(compartment: str, account: object) -> Identifier:
+    """The identifier of an account in a compartment."""
+    return Identifier("account", f"{compartment}/{account}")
+
+
+def known_compartment(named: object, behaviour: Behaviour) -> str:
+    """The compartment of this name, or the default one where there is no name.
 
     Raises:
-        Rejected: there is none, or more than one.
+        Rejected: the compartment is unknown.
     """
-    found = []
-    if command.get("user_account_id") is not None:
-        compartment = str(command.get("compartment_id") or behaviour.default_compartment)
-        found.append(Identifier("account", f"{compartment}/{command['user_account_id']}"))
-        _known(compartment, behaviour)
-    found += [
-        Identifier(name, str(command[name]))
-        for name in ("email_hash", "user_agent_id")
-        if command.get(name) is not None
-    ]
-    if not found or (len(found) > 1 and behaviour.identifiers_of_a_line == "exactly one"):
-        message = f"{len(found)} identifiers; exactly one is needed"
-        raise Rejected(message)
-    return found[0]
-
-
-def _known(compartment: str, behaviour: Behaviour) -> None:
+    compartment = behaviour.default_compartment if named in (None, "") else str(named)
     known = {*behaviour.compartments, behaviour.default_compartment}
     is_strict = behaviour.compartments and behaviour.unknown_compartment == "rejected"
     if is_strict and compartment not in known:
         message = "unknown compartment"
         raise Rejected(message)
+    return compartment
 
 
-def profile_key(command: Json, behaviour: Behaviour) -> tuple[str, str]:
-    """Compartment and account of the profile, from inside it; nothing is inherited."""
+def command_address(command: Json, behaviour: Behaviour) -> Address:
+    """Where the profile of a command lies: in the default compartment where it names none.
+
+    Raises:
+        Rejected: it has no identifier, more than one, or an unknown compartment.
+    """
+    if behaviour.identifiers_of_a_line == "first of several":
+        several = [kind for kind in KINDS if command.get(kind) is not None][1:]
+        command = {name: value for name, value in command.items() if name not in several}
+    try:
+        named = Address.of_command(command)
+    except ValueError as problem:
+        raise Rejected(str(problem)) from None
+    inner = known_compartment(named.compartment, behaviour)
+    if named.kind != _ACCOUNT:
+        return replace(named, compartment=inner)
+    outer = known_compartment(named.outer_compartment, behaviour)
+    return replace(named, outer_compartment=outer, compartment=inner)
+
+
+def identifiers(address: Address, behaviour: Behaviour) -> list[Identifier]:
+    """The identifier of a line; after it, the one that an UPSERT links with it, if any."""
+    own = Identifier(address.kind, address.value)
+    if address.kind == _ACCOUNT:
+        own = account_identifier(address.outer_compartment, address.value)
+    if behaviour.upsert_links == "account inside" and address.account:
+        return [own, account_identifier(address.compartment, address.account)]
+    return [own]
+
+
+def deleted_keys(
+    stored: list[Key], command: Json, address: Address, behaviour: Behaviour
+) -> list[Key]:
+    """The keys, among those `stored` at the user point, of the profiles that a DELETE removes."""
     profile = command.get("user_profile") or {}
-    named, account = (profile.get(name) for name in ("$compartment_id", "$user_account_id"))
-    compartment = behaviour.default_compartment if named is None else str(named)
-    _known(compartment, behaviour)
-    return compartment, "" if account is None else str(account)
-
-
-def names_no_profile(command: Json) -> bool:
-    """Whether a command says nothing of which profile of its user point it means."""
-    profile = command.get("user_profile") or {}
-    return not ({"$compartment_id", "$user_account_id"} & profile.keys())
+    names_nothing = not ({"$compartment_id", "$user_account_id"} & profile.keys())
+    extent = "" if address.account else behaviour.delete_without_account
+    if names_nothing and behaviour.delete_without_keys == "all profiles":
+        extent = "all profiles"
+    if extent == "all profiles":
+        return stored
+    if extent == "profiles of the compartment":
+        return [key for key in stored if key[0] == address.compartment]
+    return [key for key in stored if key == (address.compartment, address.account)]
 
 
 def checked(line: Any, behaviour: Behaviour) -> Json:
     """The line as a command.
 
     Raises:
-        Rejected: it has no known operation, or an UPSERT has no profile.
+        Rejected: it has no known operation, or an UPSERT has no profile or no known strategy.
     """
     if not isinstance(line, dict) or line.get("operation") not in ("UPSERT", "DELETE"):
         message = "operation must be UPSERT or DELETE"
@@ -94,6 +120,8 @@ def checked(line: Any, behaviour: Behaviour) -> Json:
     if behaviour.unknown_members == "rejected" and line.keys() - _MEMBERS:
         message = "a member that is not documented"
         raise Rejected(message)
+    if line["operation"] == "UPSERT":
+        _strategy(line, behaviour)
     return line
 
 
@@ -114,11 +142,8 @@ def upserted(stored: Json | None, command: Json, behaviour: Behaviour, *, now: i
         after = merged(before, sent)
     elif strategy == "PARTIAL_DELETE":
         after = without(before, sent)
-    elif strategy == "SHALLOW_MERGE":
+    else:  # SHALLOW_MERGE
         after = {**before, **sent}
-    else:
-        message = "unknown update_strategy"
-        raise Rejected(message)
     if behaviour.nulls == "remove":
         after = {name: value for name, value in after.items() if value is not None}
     created = (stored or {}).get("$creation_ts", now)
@@ -126,7 +151,11 @@ def upserted(stored: Json | None, command: Json, behaviour: Behaviour, *, now: i
 
 
 def _strategy(command: Json, behaviour: Behaviour) -> str:
-    """The strategy of either generation of the API."""
+    """The strategy of either generation of the API; legacy flags have names of their own here.
+
+    Raises:
+        Rejected: the strategy is unknown, or the flags are not accepted.
+    """
     is_legacy = any(name in command for name in _LEGACY)
     is_both = is_legacy and "update_strategy" in command
     if (is_legacy and behaviour.legacy_flags == "rejected") or (
@@ -134,15 +163,15 @@ def _strategy(command: Json, behaviour: Behaviour) -> str:
     ):
         message = "the legacy flags are not accepted here"
         raise Rejected(message)
-    if "update_strategy" in command:
-        strategy = str(command["update_strategy"])
-        # The other names here are ways to say what the legacy flags do.
-        return strategy if strategy.startswith(("FORCE_", "PARTIAL_")) else ""
-    if is_legacy:
+    if is_legacy and "update_strategy" not in command:
         if command.get("force_replace"):
             return "FORCE_REPLACE"
         return "DEEP_MERGE" if command.get("merge_objects") else "SHALLOW_MERGE"
-    return behaviour.omitted_strategy
+    strategy = str(command.get("update_strategy", behaviour.omitted_strategy))
+    if strategy not in _STRATEGIES:
+        message = "unknown update_strategy"
+        raise Rejected(message)
+    return strategy
 
 
 def merged(before: Json, sent: Json, *, append: bool = False) -> Json:

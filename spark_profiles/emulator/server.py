@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import socket
 import threading
 import time
@@ -27,12 +28,15 @@ from spark_profiles.emulator.faults import Fault, Faults
 from spark_profiles.emulator.store import PENDING, Store
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from spark_profiles.emulator.rules import Json
 
 HOST = "127.0.0.1"
+PAUSE_S = 0.15
+"""How long no upload arrives before executions begin in an order other than that of arrival."""
 
 
 class Emulator:
@@ -111,19 +115,36 @@ class Emulator:
         return None
 
     def _work(self) -> None:
-        """Take executions to their end, oldest first, until told to stop."""
+        """Take executions to their end until told to stop."""
         stuck: set[int] = set()
         store = self._store
         while not self._stopping.is_set():
             rows = store.open_executions()
-            for row in rows:
+            now = store.now_ms()
+            for row in self._in_order(rows, now):
                 if self._stopping.is_set():
                     return
-                self._advance(row["id"], row["status"], row["started"] or row["created"], stuck)
+                waited_s = (now - (row["started"] or row["created"])) / 1000
+                self._advance(row["id"], row["status"], waited_s, stuck)
             store.arrived.wait(0.02 if rows else 1.0)
             store.arrived.clear()
 
-    def _advance(self, number: int, status: str, since: int, stuck: set[int]) -> None:
+    def _in_order(self, rows: list[sqlite3.Row], now: int) -> list[sqlite3.Row]:
+        """Those of the open executions to look at now: begun ones, then the others in order.
+
+        An order other than that of arrival needs several that wait. So none begins until uploads
+        pause, nor before the last of them has been pending for `execution_seconds`.
+        """
+        order = self._behaviour.execution_order
+        if order == "oldest first" or not rows:
+            return rows
+        pause_ms = 1000 * max(PAUSE_S, self.faults.execution_seconds)
+        has_paused = now - max(row["created"] for row in rows) >= pause_ms
+        due = [row for row in rows if has_paused or row["status"] != PENDING]
+        rank = self.faults.rank if order == "drawn" else int.__neg__
+        return sorted(due, key=lambda row: (row["started"] or math.inf, rank(row["id"])))
+
+    def _advance(self, number: int, status: str, waited_s: float, stuck: set[int]) -> None:
         """One step of one execution, if it is time."""
         faults = self.faults
         if status == PENDING and number not in stuck and faults.take({"stuck"}):
@@ -131,7 +152,7 @@ class Emulator:
         if number in stuck and any(one["kind"] == "stuck" for one in faults.armed()):
             return
         stuck.discard(number)
-        if self._store.now_ms() - since < faults.execution_seconds * 1000:
+        if waited_s < faults.execution_seconds:
             return
         if status == PENDING and (not self._store.start(number) or faults.execution_seconds):
             return

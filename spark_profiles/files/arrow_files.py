@@ -1,8 +1,8 @@
 """EDGE. Recorded lines within the driver's reach -> the text of the planned files, by Arrow.
 
 The same bytes that `spark_files` writes. Each row goes, as the text of its line, into the scratch
-file of its import file; each scratch file is then sorted by key and written. Memory is that of two
-import files, however many lines there are; the disk holds them once more meanwhile.
+file of its import file; each scratch file is then sorted by address and written. Memory is that of
+two import files, however many lines there are; the disk holds them once more meanwhile.
 """
 
 from __future__ import annotations
@@ -40,10 +40,13 @@ _OPEN = 48
 """Import files at a time, each with two scratch files; for more the rows are read again."""
 _ROWS, _BYTES = 8_192, 4 << 20
 """The most rows, and about the most bytes of rows, that a thread takes in hand at once."""
-_COLUMNS = ["profile_key", "operation", "strategy", "identifier", "payload", "patch", "place"]
+_COLUMNS = [
+    "address", "operation", "phase", "strategy", "identifier", "payload", "patch", "place",
+]  # fmt: skip
 _TEXT = pa.large_string()
-_LINES = pa.schema([(name, pa.int64() if name == "place" else _TEXT) for name in _COLUMNS])
-_INDEX = pa.schema([("profile_key", _TEXT), ("bytes", pa.int64())])
+_NUMBERS = {"place": pa.int64(), "phase": pa.int32()}
+_LINES = pa.schema([(name, _NUMBERS.get(name, _TEXT)) for name in _COLUMNS])
+_INDEX = pa.schema([("address", _TEXT), ("bytes", pa.int64())])
 
 
 def write(recorded: Parquet, planned: Plan, folder: Folder) -> list[Content]:
@@ -71,10 +74,11 @@ def _write(recorded: Parquet, planned: Plan, folder: Folder, numbers: range) -> 
     place = folder.root if is_local else tempfile.gettempdir()
     with ExitStack() as opened, ThreadPoolExecutor(_AT_ONCE) as pool:
         scratch = {number: opened.enter_context(closing(_Scratch(place))) for number in numbers}
-        goals: dict[str, list[_Goal]] = defaultdict(list)
+        goals: dict[tuple[str, int], list[_Goal]] = defaultdict(list)
         for number, lines in scratch.items():
-            ranges = places.read(planned.files[number].ranges)
-            goals[planned.files[number].operation] += [(*ends, lines) for ends in ranges]
+            file = planned.files[number]
+            ranges = places.read(file.ranges)
+            goals[file.operation, file.phase] += [(*ends, lines) for ends in ranges]
         list(pool.map(partial(_spread, recorded.folder, goals), recorded.names))
         pa.default_memory_pool().release_unused()
         written = partial(_written, scratch, folder, planned.compression)
@@ -107,8 +111,8 @@ class _Scratch:
         with suppress(OSError):  # of bytes that could not be written: told already
             self._open.close()
 
-    def add(self, keys: pa.LargeStringArray, texts: pa.LargeStringArray) -> None:
-        rows = pa.RecordBatch.from_arrays([keys, pc.binary_length(texts)], schema=_INDEX)
+    def add(self, addresses: pa.LargeStringArray, texts: pa.LargeStringArray) -> None:
+        rows = pa.RecordBatch.from_arrays([addresses, pc.binary_length(texts)], schema=_INDEX)
         with self._lock, _room(self._place):
             self._texts.write(_joined(texts))
             self._writer.write_batch(rows)
@@ -127,7 +131,7 @@ class _Scratch:
         ends = pc.cumulative_sum(index["bytes"])
         offsets = pa.concat_arrays([pa.array([0]), *ends.chunks]).buffers()[1]
         texts = pa.LargeStringArray.from_buffers(len(index), offsets, whole)
-        order = pc.sort_indices(index["profile_key"])
+        order = pc.sort_indices(index["address"])
         step = _rows_at_once(len(index), whole.size)
         for start in range(0, len(order), step):
             yield _joined(texts.take(order.slice(start, step))).to_pybytes()
@@ -166,19 +170,22 @@ _Goal = tuple[int, int, _Scratch]
 """First and last place of lines, and where they belong."""
 
 
-def _spread(folder: Folder, goals: Mapping[str, Sequence[_Goal]], name: str) -> None:
+def _spread(folder: Folder, goals: Mapping[tuple[str, int], Sequence[_Goal]], name: str) -> None:
     """Each row of a Parquet file into the scratch file of its import file."""
     for lines in _read(folder, name):
-        for operation, files in goals.items():
-            own = pc.indices_nonzero(pc.equal(lines["operation"], operation))
+        for (operation, phase), files in goals.items():
+            is_own = pc.and_(
+                pc.equal(lines["operation"], operation), pc.equal(lines["phase"], phase)
+            )
+            own = pc.indices_nonzero(is_own)
             ordered = lines.take(own.take(pc.sort_indices(lines["place"].take(own))))
-            keys, texts = ordered["profile_key"], _text(ordered)
+            own_addresses, texts = ordered["address"], _text(ordered)
             own_places = ordered["place"].to_pylist()
             for first, last, scratch in files:
                 start = bisect.bisect_left(own_places, first)
                 count = bisect.bisect_right(own_places, last, lo=start) - start
                 if count:
-                    scratch.add(keys.slice(start, count), texts.slice(start, count))
+                    scratch.add(own_addresses.slice(start, count), texts.slice(start, count))
 
 
 def _read(folder: Folder, name: str) -> Iterator[pa.RecordBatch]:

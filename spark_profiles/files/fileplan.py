@@ -1,18 +1,18 @@
 """EDGE. Recorded lines -> which files there will be, and which lines lie in each.
 
-A pure function of the recorded lines: their places, bytes, operations and keys. See `packing`.
+A pure function of the recorded lines: their places, bytes, operations and phases. See `packing`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
 from spark_profiles.audit import places
-from spark_profiles.audit.schemas import UPSERT
+from spark_profiles.audit.schemas import FIRST_PHASE, UPSERT
 from spark_profiles.engine import frames
 from spark_profiles.errors import IntegrityError, Problem
 from spark_profiles.files import packing
@@ -42,6 +42,8 @@ class ImportFile:
     """Of the file as it lies on the store; as planned, of its lines."""
     ranges: str
     """The places of its lines, see `places`."""
+    phase: int = FIRST_PHASE
+    """Files of the second phase are sent when the deletes of the first are confirmed."""
     sha256: str = ""
     content_bytes: int = 0
     content_sha256: str = ""
@@ -56,16 +58,13 @@ class Plan:
     refused_lines: int = 0
     """Lines that alone are longer than a file may be: they lie in no file."""
     compression: Compression = "none"
-    ordered_by: str | None = None
-    """The member of the identifiers that is the profile key in every line, if one is."""
 
 
 def planned(
     lines: DataFrame, limits: Limits = DEFAULT_LIMITS, compression: Compression = "none"
 ) -> Plan:
     """The files of these recorded lines, see `plan`."""
-    grains, member = _surveyed(lines, limits)
-    return replace(plan(grains, limits, compression), ordered_by=member)
+    return plan(_surveyed(lines, limits), limits, compression)
 
 
 def plan(
@@ -73,22 +72,27 @@ def plan(
     limits: Limits = DEFAULT_LIMITS,
     compression: Compression = "none",
 ) -> Plan:
-    """Few files within the limits, each of one operation; see `packing.packs`.
+    """Few files within the limits, each of one operation and phase; see `packing.packs`.
 
     A line that alone is too long is in no file, and no range covers it.
 
     Raises:
         IntegrityError: lines that cannot be told apart by their place do not fit into one file.
     """
-    ordered = sorted(grains, key=lambda g: (g.operation != UPSERT, g.operation, g.first))
+    ordered = sorted(grains, key=lambda g: (g.operation != UPSERT, g.operation, g.phase, g.first))
     refused = [grain for grain in ordered if grain.longest > limits.bytes]
     kept = [grain for grain in ordered if grain.longest <= limits.bytes]
     _refuse_collisions(kept, limits)
     rank = {grain: number for number, grain in enumerate(ordered)}
+    ending = ".ndjson.gz" if compression == "gzip" else ".ndjson"
     files: list[ImportFile] = []
     for operation in dict.fromkeys(grain.operation for grain in kept):
-        packs = packing.packs([g for g in kept if g.operation == operation], limits)
-        ending = ".ndjson.gz" if compression == "gzip" else ".ndjson"
+        of_operation = [grain for grain in kept if grain.operation == operation]
+        packs = [
+            pack
+            for phase in sorted({grain.phase for grain in of_operation})
+            for pack in packing.packs([g for g in of_operation if g.phase == phase], limits)
+        ]
         files += [
             ImportFile(
                 path=f"operation={operation}/profiles-{n:05d}-of-{len(packs):05d}{ending}",
@@ -96,6 +100,7 @@ def plan(
                 lines=sum(grain.lines for grain in pack),
                 bytes=sum(grain.bytes for grain in pack),
                 ranges=places.written(_ranges(pack, rank)),
+                phase=pack[0].phase,
             )
             for n, pack in enumerate(packs, start=1)
         ]
@@ -123,8 +128,8 @@ def _ranges(pack: Pack, rank: dict[Grain, int]) -> Iterator[tuple[int, int]]:
             begin = after or begin
 
 
-def _surveyed(lines: DataFrame, limits: Limits) -> tuple[list[Grain], str | None]:
-    """What lies where, in stretches of at most a few hundredths of a file; and `ordered_by`.
+def _surveyed(lines: DataFrame, limits: Limits) -> list[Grain]:
+    """What lies where, in stretches of at most a few hundredths of a file.
 
     Cells of places that hold little are taken whole; where they hold more (many lines, or long
     ones) they are cut finer: a line that is long for itself alone, the others by their bytes and
@@ -134,43 +139,38 @@ def _surveyed(lines: DataFrame, limits: Limits) -> tuple[list[Grain], str | None
         max(1, limits.bytes // _GRAINS_A_FILE),
         max(1, limits.lines // _GRAINS_A_FILE) if limits.lines else None,
     )
-    sized = lines.withColumns({"cell": places.cell(F.col("place")), "member": _plain_member()})
-    bounds = {"least_member": F.min("member"), "most_member": F.max("member")}
-    rows = _grouped(sized, "cell", **bounds).collect()
-    whole = {(row["operation"], row["cell"]): _grain(row) for row in rows}
+    sized = lines.withColumn("cell", places.cell(F.col("place")))
+    rows = _grouped(sized, "cell").collect()
+    whole = {(row["operation"], row["phase"], row["cell"]): _grain(row) for row in rows}
     coarse = [cell for cell, grain in whole.items() if _is_more(grain, fine)]
     found = [grain for cell, grain in whole.items() if cell not in set(coarse)]
     if coarse:
-        asked = frames.of(lines.sparkSession, coarse, "operation string, cell int")
-        there = sized.join(F.broadcast(asked), on=["operation", "cell"], how="left_semi")
+        asked = frames.of(lines.sparkSession, coarse, "operation string, phase int, cell int")
+        there = sized.join(F.broadcast(asked), on=[*places.KIND, "cell"], how="left_semi")
         found += [_grain(row) for row in _cut(there, fine).collect()]
-    members = {row[bound] for row in rows for bound in bounds}
-    if 0 in members:
-        members = {row[0] for row in lines.select(_exact_member()).distinct().collect()}
-    return found, _MEMBERS[members.pop()] if len(members) == 1 else None
+    return found
 
 
 def _is_more(grain: Grain, fine: Limits) -> bool:
     return grain.bytes > fine.bytes or (fine.lines is not None and grain.lines > fine.lines)
 
 
-def _grouped(sized: DataFrame, cell: str, **more: Column) -> DataFrame:
-    return sized.groupBy("operation", cell).agg(
+def _grouped(sized: DataFrame, cell: str) -> DataFrame:
+    return sized.groupBy(*places.KIND, cell).agg(
         F.min("place").alias("first"),
         F.max("place").alias("last"),
         F.count("*").alias("lines"),
         F.sum("bytes").alias("bytes"),
         F.max("bytes").alias("longest"),
-        *[column.alias(name) for name, column in more.items()],
     )
 
 
 def _cut(sized: DataFrame, fine: Limits) -> DataFrame:
     """Cells of places, cut into grains: in the order of places, by what lies before each line."""
-    cell = Window.partitionBy("operation", "cell").orderBy("place")
+    cell = Window.partitionBy(*places.KIND, "cell").orderBy("place")
     before = cell.rowsBetween(Window.unboundedPreceding, -1)
     # Lines of one place cannot be parted, so they count as one.
-    at_place = sized.groupBy("operation", "cell", "place").agg(
+    at_place = sized.groupBy(*places.KIND, "cell", "place").agg(
         F.count("*").alias("n"), F.sum("bytes").alias("size"), F.max("bytes").alias("most")
     )
     is_alone = F.col("size") > fine.bytes
@@ -183,7 +183,7 @@ def _cut(sized: DataFrame, fine: Limits) -> DataFrame:
         _steps(share, fine.bytes).alias("c"),
         _steps(count, fine.lines or packing.NO_LIMIT).alias("d"),
     )
-    return pieces.groupBy("operation", "cell", "a", "b", "c", "d").agg(
+    return pieces.groupBy(*places.KIND, "cell", "a", "b", "c", "d").agg(
         F.min("place").alias("first"),
         F.max("place").alias("last"),
         F.sum("n").alias("lines"),
@@ -198,29 +198,6 @@ def _steps(so_far: Column, step: int) -> Column:
 
 def _grain(row: Row) -> Grain:
     return Grain(**{name: row[name] for name in Grain.__dataclass_fields__})
-
-
-_MEMBERS = (None, "user_account_id", "email_hash", "user_agent_id")
-
-
-def _plain_member() -> Column:
-    """Which of `_MEMBERS` is the profile key in a line; 0 also where its JSON has to be parsed."""
-    # Most keys need no escapes and stand in the JSON as they are.
-    key, identifier = F.col("profile_key"), F.col("identifier")
-    is_plain = ~(F.contains(key, F.lit('"')) | F.contains(key, F.lit("\\")))
-    said = [F.concat(F.lit(f'"{name}":"'), key, F.lit('"')) for name in _MEMBERS[1:]]
-    return _first(is_plain & F.contains(identifier, text) for text in said)
-
-
-def _exact_member() -> Column:
-    parsed = F.from_json("identifier", ", ".join(f"{name} string" for name in _MEMBERS[1:]))
-    return _first(parsed[name] == F.col("profile_key") for name in _MEMBERS[1:])
-
-
-def _first(conditions: Iterable[Column]) -> Column:
-    """The number of the first condition that holds, from 1; 0: none."""
-    numbered = [F.when(condition, number) for number, condition in enumerate(conditions, start=1)]
-    return F.coalesce(*numbered, F.lit(0))
 
 
 def too_long(lines: DataFrame, max_bytes: int) -> DataFrame:

@@ -41,12 +41,14 @@ class ManifestFile(_Model):
     """Of the lines: the same as `bytes`, unless the file is compressed."""
     content_sha256: Sha256
     """Of the lines: the same lines have the same, however the file was compressed."""
+    phase: Literal[1, 2] = 1
+    """Files of phase 2 may be sent only when every DELETE of phase 1 is confirmed."""
 
 
 class Manifest(_Model):
     """All files of one run. Only what is listed here is meant to be sent."""
 
-    manifest_version: Literal[1] = 1
+    manifest_version: Literal[2] = 2
     run_id: str
     name: str
     """Name of the definition."""
@@ -58,10 +60,9 @@ class Manifest(_Model):
     max_bytes: Count
     """Most bytes of the lines of one file."""
     max_lines: Count | None = None
-    ordered_by: Literal["user_account_id", "email_hash", "user_agent_id"] | None = None
-    """Member of each line by which a file is ordered, as UTF-8 bytes; each value occurs once in
-    a file. None: lines are in the order of profile keys, which are not in the lines."""
     files: tuple[ManifestFile, ...] = ()
+    """The lines of each are in the order of their addresses (see `core.addresses`), as UTF-8 bytes;
+    an address occurs once in a run."""
 
     def text(self) -> bytes:
         """The manifest as it is written."""

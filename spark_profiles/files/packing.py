@@ -27,9 +27,10 @@ DEFAULT_LIMITS = Limits()
 
 @dataclass(frozen=True)
 class Grain:
-    """The lines of one operation whose keys lie between two places: never parted."""
+    """The lines of one operation and phase that lie between two places: never parted."""
 
     operation: str
+    phase: int
     first: int
     last: int
     lines: int

@@ -21,15 +21,15 @@ def write(lines: DataFrame, planned: Plan, folder: Folder) -> tuple[()]:
     """Write a part for each planned file into the folder, see `writing.WriteText`."""
     spark, count = lines.sparkSession, len(planned.files)
     rows = [
-        (file.operation, file.ranges, spread)
+        (file.operation, file.phase, file.ranges, spread)
         for file, spread in zip(planned.files, _apart(spark, count), strict=True)
     ]
-    files = frames.of(spark, rows, "operation string, ranges string, spread int")
+    files = frames.of(spark, rows, "operation string, phase int, ranges string, spread int")
     text = commands.text().alias("value")
-    placed = places.placed(lines, files).select("spread", "profile_key", text)
+    placed = places.placed(lines, files).select("spread", "address", text)
     # A file lies whole in the partition of its number. Written by a column, they would have to be
     # sorted by it first, and each comparison of two keys would look at it before.
-    apart = placed.repartition(count, F.col("spread")).sortWithinPartitions("profile_key")
+    apart = placed.repartition(count, F.col("spread")).sortWithinPartitions("address")
     writer = apart.select("value").write.option("maxRecordsPerFile", 0)
     writer = writer.option("compression", planned.compression).option("lineSep", "\n")
     writer.mode("error").text(folder.location)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from spark_profiles import progress, stores
+from spark_profiles.core.addresses import Address
 from spark_profiles.errors import IntegrityError, Problem
 from spark_profiles.files import contract, manifest
 from spark_profiles.files.digests import Content
@@ -38,8 +39,6 @@ class Verified:
     files: int
     lines: int
     bytes: int
-    order: str
-    """By what the order of lines was checked; `not checked`: their key is not in the lines."""
 
 
 def verify(location: str, *, listener: Listener = progress.silent) -> Verified:
@@ -63,7 +62,6 @@ def verify(location: str, *, listener: Listener = progress.silent) -> Verified:
         len(listed.files),
         sum(file.lines for file in listed.files),
         sum(file.bytes for file in listed.files),
-        listed.ordered_by or "not checked",
     )
 
 
@@ -77,7 +75,7 @@ def _manifest(folder: Folder) -> Manifest:
         problem = Problem(manifest.NAME, reason, f"a manifest in {folder.location}")
     except ValidationError as error:
         faults = sorted({".".join(map(str, fault["loc"])) or "JSON" for fault in error.errors()})
-        problem = Problem(manifest.NAME, f"wrong: {', '.join(faults)}", "manifest version 1")
+        problem = Problem(manifest.NAME, f"wrong: {', '.join(faults)}", "manifest version 2")
     message = "There is no manifest to verify"
     raise IntegrityError(message, problem)
 
@@ -123,7 +121,7 @@ class _Lines:
     """The lines of one file, looked at one after another."""
 
     def __init__(self, file: ManifestFile, listed: Manifest) -> None:
-        self._file, self._key, self._longest = file, listed.ordered_by, listed.max_bytes
+        self._file, self._longest = file, listed.max_bytes
         self._number = 0
         self._before: bytes | None = None
         self._wrong: list[Problem] = []
@@ -165,10 +163,8 @@ class _Lines:
         if command["operation"] != self._file.operation:
             message = f"operation {command['operation']} in a file of {self._file.operation}"
             raise ValueError(message)
-        if self._key is None:
-            return
-        key = str(command.get(self._key, "")).encode()
-        is_after, self._before = self._before is None or key > self._before, key
+        address = str(Address.of_command(command)).encode()
+        is_after, self._before = self._before is None or address > self._before, address
         if not is_after:
-            message = f"not after the line before it, by {self._key}"
+            message = "not after the line before it, by address"
             raise ValueError(message)

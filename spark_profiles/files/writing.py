@@ -39,8 +39,8 @@ _AT_ONCE = 8
 
 WriteText = Callable[[Plan, Folder], Sequence[Content]]
 """Writes the lines of each planned file into a folder that is not there yet, in the order of their
-keys, as `part-<its number, from 00000>…`. Returns what it saw pass by of each file; if it cannot,
-nothing, and what lies on the store is read."""
+addresses, as `part-<its number, from 00000>…`. Returns what it saw pass by of each file; if it
+cannot, nothing, and what lies on the store is read."""
 
 
 def write(
@@ -55,7 +55,7 @@ def write(
         write_text: see `WriteText`.
         planned: which files there are to be.
         folder: must not be there yet.
-        about: the manifest but for its files, their limits, order and compression.
+        about: the manifest but for its files, their limits and compression.
 
     Raises:
         DefinitionError: the folder holds other files.
@@ -161,7 +161,6 @@ def _facts(planned: Plan, files: Sequence[ImportFile]) -> dict[str, object]:
         "compression": planned.compression,
         "max_bytes": planned.limits.bytes,
         "max_lines": planned.limits.lines,
-        "ordered_by": planned.ordered_by,
         "files": tuple(
             ManifestFile(**{name: getattr(file, name) for name in ManifestFile.model_fields})
             for file in files

@@ -1,7 +1,11 @@
-"""Wanted profiles x delivered profiles -> what became new, changed, gone or stayed the same.
+"""Wanted profiles x delivered profiles -> new, changed, moved, gone or the same.
+
+The platform stores a profile at its address (see `core.addresses`), so a delivered profile is the
+wanted one only where its user has the same address still. A user whose address changed has moved:
+the profile is brought to the new address, and removed at the one that the user left.
 
 Only confirmed deliveries are compared with, so what was sent without success is sent again. What
-differs but is not sent is still told, with the reason:
+differs but is not sent is recorded too, with the reason:
 
     held   the platform rejected this very payload too often, or the user is to be removed
     kept   the user left the spine, but not for long enough to be deleted
@@ -16,7 +20,18 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from spark_profiles.audit.schemas import CHANGED, GONE, HELD, IN_DOUBT, KEPT, NEW, SAME, UNUSABLE
+from spark_profiles.audit.schemas import (
+    CHANGED,
+    GONE,
+    HELD,
+    IN_DOUBT,
+    KEPT,
+    LEFT,
+    MOVED,
+    NEW,
+    SAME,
+    UNUSABLE,
+)
 from spark_profiles.rows import columns, keys
 
 if TYPE_CHECKING:
@@ -47,14 +62,20 @@ class Policy:
 class Known:
     """What the audit tables know of profiles; None where they know nothing.
 
-    delivered: profile_key, identifier, payload, payload_hash; one row a profile.
-    rejected: profile_key, payload_hash, times; one row a payload that the platform rejected.
+    delivered: profile_key, identifier, address, payload, payload_hash; one row a user: the profile
+        at their last address.
+    strays: the same columns; profiles at addresses that their users left before, of which the
+        platform did not take the delete.
+    is_first: nothing was delivered yet, so that `delivered` is empty.
+    rejected: address, payload_hash, times; one row a payload that the platform rejected there.
     kept: profile_key, since; one row a profile of a user who was gone in the last run.
     resend, remove: profile_key; profiles to be sent or deleted whatever they look like.
     inexact: runs that left the platform with more than what they sent (see `definition.delivery`).
     """
 
     delivered: DataFrame | None = None
+    strays: DataFrame | None = None
+    is_first: bool = False
     rejected: DataFrame | None = None
     kept: DataFrame | None = None
     resend: DataFrame | None = None
@@ -62,8 +83,12 @@ class Known:
     inexact: tuple[str, ...] = ()
 
 
+NOTHING_KNOWN = Known(is_first=True)
+
+
 _BEFORE = {
     "old_identifier": "string",
+    "old_address": "string",
     "delivered_payload": "string",
     "delivered_hash": "string",
     "is_exact": "boolean",
@@ -83,11 +108,13 @@ def between(
     with_unusable: bool = False,
     whole_keys: bool = False,
 ) -> DataFrame:
-    """How each profile differs from its last confirmed delivery; one row is a profile.
+    """How each profile differs from its last confirmed delivery.
+
+    One row is a user, wanted or delivered; a stray (see `Known`) has a row of its own.
 
     Args:
-        delivered: profile_key, identifier, payload, payload_hash; one row per profile_key. None:
-            nothing was ever delivered, and nothing is compared.
+        delivered: profile_key, identifier, address, payload, payload_hash; one row per
+            profile_key. None: nothing was ever delivered, and nothing is compared.
         wanted: the same columns; one row per profile_key.
         as_of: the instant from which a user that is not wanted counts as gone.
         policy: what is sent of that which differs.
@@ -98,12 +125,14 @@ def between(
         whole_keys: the keys are whole numbers, and `wanted` has them as such, too: sp_key.
 
     Returns:
-        profile_key, change (new, changed, gone, same, held, kept or unusable), since (when a gone
-        user was first missed), identifier, payload and payload_hash as wanted (of a gone or
-        unusable profile: as delivered), delivered_hash, and of a changed profile the properties
-        that differ (top-level names, sorted). A profile whose identifier changed is changed. `base`
-        is the payload of a changed profile that the platform holds for certain, under the same
-        identifier; null where it is in doubt, or was asked to be sent whole.
+        profile_key, change (see `audit.schemas`), since (from when on a profile is not wanted at
+        its address), identifier, address, payload and payload_hash as wanted (of a profile that is
+        not wanted: as delivered), delivered_hash (of what was delivered at that address), and of a
+        changed profile the properties that differ (top-level names, sorted). `base` is the payload
+        of a changed profile that the platform holds for certain; null where it is in doubt, or was
+        asked to be sent whole. Of the profile that a user left at a former address: left_change
+        (left or held), left_since, left_identifier, left_address, left_payload and left_hash; null
+        where there is none.
     """
     if delivered is None:
         both = _new(wanted, with_unusable=with_unusable)
@@ -111,28 +140,56 @@ def between(
         before = _before(delivered, known)
         both = _together(wanted, before, with_unusable=with_unusable, whole_keys=whole_keys)
     both = _marked(both, known)
-    is_missed = ~F.col("is_wanted") | (F.col("is_unusable") & F.col("is_removed"))
     is_asked = F.lit(True) if policy.resend_all else F.col("is_asked")
-    decided = both.withColumn("change", _change(policy, as_of, is_asked))
+    decided = both.withColumns(
+        {"change": _change(policy, as_of, is_asked), "left_change": _left_change(policy)}
+    )
+    # What is not wanted is told as it was delivered: a delete goes to the address that was left.
+    is_of_old = ~F.col("is_wanted") | F.col("is_removed") | F.col("is_unusable")
+    named = {
+        name: F.when(is_of_old, F.coalesce(old, name)).otherwise(F.coalesce(name, old))
+        for name, old in _OLD.items()
+    }
+    has_left = F.col("left_change").isNotNull()
     properties = _changed_properties(F.col("delivered_payload"), F.col("payload"))
-    return decided.select(
+    is_missed = ~F.col("is_wanted") | F.col("is_unusable")
+    told = decided.select(
         "profile_key",
         "change",
         F.when(is_missed, F.coalesce("since", columns.at(as_of))).alias("since"),
-        F.coalesce("identifier", "old_identifier").alias("identifier"),
-        F.coalesce("payload", "delivered_payload").alias("payload"),
-        F.coalesce("payload_hash", "delivered_hash").alias("payload_hash"),
-        "delivered_hash",
+        *[value.alias(name) for name, value in named.items()],
+        F.when(~has_left, F.col("delivered_hash")).alias("delivered_hash"),
         F.when(F.col("change") == CHANGED, properties).alias("properties"),
         *([_base(is_asked)] if with_base else []),
+        "left_change",
+        F.when(has_left, columns.at(as_of)).alias("left_since"),
+        *[F.when(has_left, F.col(old)).alias(_left(name)) for name, old in _OLD.items()],
     )
+    return told if known.strays is None else _with_strays(told, known, policy, as_of)
+
+
+_OLD = {
+    "identifier": "old_identifier",
+    "address": "old_address",
+    "payload": "delivered_payload",
+    "payload_hash": "delivered_hash",
+}
+"""Column as wanted -> the same as delivered."""
+
+
+def _left(name: str) -> str:
+    return f"left_{name.removeprefix('payload_')}"
+
+
+def _is_home() -> Column:
+    """Whether the profile is wanted where it was delivered."""
+    return F.coalesce(F.col("address") == F.col("old_address"), F.lit(False))
 
 
 def _change(policy: Policy, as_of: datetime, is_asked: Column) -> Column:
     """What became of a profile, and whether that is sent."""
     is_gone = ~F.col("is_wanted")
-    is_named_so = F.col("identifier") == F.col("old_identifier")
-    is_same = (F.col("payload_hash") == F.col("delivered_hash")) & is_named_so
+    is_same = (F.col("payload_hash") == F.col("delivered_hash")) & _is_home()
     change = (
         F.when(F.col("is_removed"), F.when(F.col("delivered_hash").isNull(), HELD).otherwise(GONE))
         .when(F.col("is_unusable"), UNUSABLE)
@@ -141,14 +198,73 @@ def _change(policy: Policy, as_of: datetime, is_asked: Column) -> Column:
         .when(is_gone & _is_kept(policy, as_of), KEPT)
         .when(is_gone, GONE)
         .when(F.col("delivered_hash").isNull(), NEW)
-        .otherwise(CHANGED)
+        .when(_is_home(), CHANGED)
+        .otherwise(MOVED)
     )
     if policy.quiet or policy.tolerance:
         texts = F.col("delivered_payload"), F.col("payload")
-        is_like = is_named_so & ~_differ(*texts, _tree(policy))
+        is_like = _is_home() & ~_differ(*texts, _tree(policy))
         is_quiet = F.coalesce(is_like & ~is_asked & ~F.col("is_removed"), F.lit(False))
         change = F.when(is_quiet, SAME).otherwise(change)
     return change
+
+
+def _left_change(policy: Policy) -> Column:
+    """What becomes of the profile at the address that a wanted user left; null: they left none."""
+    is_there = F.col("is_wanted") & ~F.col("is_unusable") & ~F.col("is_removed")
+    has_left = is_there & F.col("delivered_hash").isNotNull() & ~_is_home()
+    is_held = (F.col("left_times") >= policy.most_rejections) & ~F.col("is_asked")
+    return F.when(has_left, F.when(is_held, HELD).otherwise(LEFT))
+
+
+def _with_strays(changed: DataFrame, known: Known, policy: Policy, as_of: datetime) -> DataFrame:
+    """The rows, and one for each profile at an address that its user left before: deleted."""
+    assert known.strays is not None  # noqa: S101  the caller looked
+    strays = known.strays.withColumn("times", F.lit(0))
+    if known.rejected is not None:
+        strays = _counted_at(known.strays, known.rejected, "address", "payload_hash", "times")
+    strays = _flagged(strays, known.resend, "is_asked")
+    is_held = (F.col("times") >= policy.most_rejections) & ~F.col("is_asked")
+    rows = strays.select(
+        "profile_key",
+        F.when(is_held, HELD).otherwise(LEFT).alias("change"),
+        columns.at(as_of).alias("since"),
+        *_OLD,
+        F.col("payload_hash").alias("delivered_hash"),
+    )
+    return changed.unionByName(rows, allowMissingColumns=True)
+
+
+def at_addresses(delivered: DataFrame, wanted: DataFrame, *, as_of: datetime) -> DataFrame:
+    """How the profile at each address differs, whosever it is; one row is an address.
+
+    Arguments and columns as of `between`, for profiles that come from the audit tables: there a
+    user may have profiles at several addresses.
+    """
+    old = {new: name for name, new in _OLD.items()} | {"old_key": "profile_key"}
+    before = delivered.select(*[F.col(name).alias(new) for new, name in old.items()])
+    after = wanted.withColumn("is_wanted", F.lit(True))
+    both = after.join(before, on=F.col("address") == F.col("old_address"), how="full")
+    is_same = (F.col("payload_hash") == F.col("delivered_hash")) & (
+        F.col("profile_key") == F.col("old_key")
+    )
+    change = (
+        F.when(F.col("is_wanted").isNull(), GONE)
+        .when(F.col("delivered_hash").isNull(), NEW)
+        .when(is_same, SAME)
+        .otherwise(CHANGED)
+    )
+    properties = _changed_properties(F.col("delivered_payload"), F.col("payload"))
+    return both.select(
+        F.coalesce("profile_key", "old_key").alias("profile_key"),
+        change.alias("change"),
+        F.when(change == GONE, columns.at(as_of)).alias("since"),
+        *[F.coalesce(name, old).alias(name) for name, old in _OLD.items()],
+        "delivered_hash",
+        F.when(change == CHANGED, properties).alias("properties"),
+        F.lit(None).cast("timestamp").alias("left_since"),
+        *[F.lit(None).cast("string").alias(n) for n in ("left_change", *map(_left, _OLD))],
+    )
 
 
 def _new(wanted: DataFrame, *, with_unusable: bool) -> DataFrame:
@@ -168,6 +284,7 @@ def _before(delivered: DataFrame, known: Known) -> DataFrame:
     before = delivered.select(
         "profile_key",
         F.col("identifier").alias("old_identifier"),
+        F.col("address").alias("old_address"),
         F.col("payload").alias("delivered_payload"),
         F.col("payload_hash").alias("delivered_hash"),
         is_certain.alias("is_exact"),
@@ -202,25 +319,50 @@ def _together(
 
 
 def _base(is_asked: Column) -> Column:
-    """What the platform holds for certain of a changed profile that has kept its identifier."""
-    is_named_so = F.col("identifier") == F.col("old_identifier")
-    is_base = (F.col("change") == CHANGED) & is_named_so & ~is_asked & F.col("is_exact")
+    """What the platform holds for certain of a changed profile."""
+    is_base = (F.col("change") == CHANGED) & ~is_asked & F.col("is_exact")
     return F.when(is_base, F.col("delivered_payload")).alias("base")
 
 
 def _marked(both: DataFrame, known: Known) -> DataFrame:
-    """The profiles with `times` rejected, and whether they were asked for."""
+    """The profiles with how often what is to be sent was rejected, and whether it was asked for.
+
+    `times` counts for the line at the wanted address (or the delete of a user who is gone),
+    `left_times` for the delete at an address that was left.
+    """
     if known.rejected is None:
-        both = both.withColumn("times", F.lit(0))
+        both = both.withColumns({"times": F.lit(0), "left_times": F.lit(0)})
     else:
-        # One row per payload on the right; a delete carries the hash of what was delivered.
-        rejected = known.rejected.withColumnRenamed("payload_hash", "sp_hash")
-        both = (
-            both.withColumn("sp_hash", F.coalesce("payload_hash", "delivered_hash"))
-            .join(F.broadcast(rejected), on=["profile_key", "sp_hash"], how="left")
-            .withColumn("times", F.coalesce("times", F.lit(0)))
+        # A delete carries the hash of what was delivered.
+        named = {
+            "sp_at": F.coalesce("address", "old_address"),
+            "sp_hash": F.coalesce("payload_hash", "delivered_hash"),
+        }
+        at_wanted = _counted_at(
+            both.withColumns(named), known.rejected, "sp_at", "sp_hash", "times"
+        )
+        both = _counted_at(
+            at_wanted.drop(*named), known.rejected, "old_address", "delivered_hash", "left_times"
         )
     return _flagged(_flagged(both, known.resend, "is_asked"), known.remove, "is_removed")
+
+
+def _counted_at(
+    rows: DataFrame, rejected: DataFrame, address: str, payload_hash: str, name: str
+) -> DataFrame:
+    """The rows with how many runs had this payload rejected at this address."""
+    counts = rejected.select(
+        F.col("address").alias("sp_rejected_at"),
+        F.col("payload_hash").alias("sp_rejected_hash"),
+        F.col("times").alias(name),
+    )
+    is_it = (F.col(address) == F.col("sp_rejected_at")) & (
+        F.col(payload_hash) == F.col("sp_rejected_hash")
+    )
+    counted = rows.join(F.broadcast(counts), on=is_it, how="left")
+    return counted.drop("sp_rejected_at", "sp_rejected_hash").withColumn(
+        name, F.coalesce(name, F.lit(0))
+    )
 
 
 def _flagged(both: DataFrame, keys: DataFrame | None, flag: str) -> DataFrame:

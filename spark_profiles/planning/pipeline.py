@@ -40,7 +40,8 @@ class Plan:
     profiles: DataFrame
     """One row a user: profile_key, identifier (struct), user_profile (nested struct)."""
     wanted: DataFrame
-    """One row a user, as it would be delivered: profile_key, identifier, payload, payload_hash."""
+    """One row a user, as it would be delivered: profile_key, identifier, address, payload,
+    payload_hash."""
     changes: DataFrame
     """One row a profile, wanted or delivered: profile_key, change, …"""
     lines: DataFrame
@@ -76,7 +77,7 @@ def plan(
     as_of: str,
     tables: Mapping[str, DataFrame] | None = None,
     data: str = ".",
-    known: changes.Known = changes.Known(),  # noqa: B008  frozen
+    known: changes.Known = changes.NOTHING_KNOWN,
     policy: changes.Policy = changes.Policy(),  # noqa: B008  frozen
 ) -> Plan:
     """The plan of one run. Starts no job but those with which Spark looks at its files.
@@ -156,7 +157,7 @@ class _Stages:
     spark: SparkSession
     raw: Mapping[str, RawTable]
     as_of: datetime
-    known: changes.Known = changes.Known()  # noqa: RUF009  frozen
+    known: changes.Known = changes.NOTHING_KNOWN
     policy: changes.Policy = changes.Policy()  # noqa: RUF009  frozen
 
     def plan(self, definition: Definition, checked: fit.Fit) -> Plan:
@@ -197,10 +198,12 @@ class _Stages:
             profiles=assembled.where(F.col("sp_refusal").isNull())
             .withColumn("sp_key", F.col("sp_key").cast("string"))
             .withColumnRenamed("sp_key", "profile_key")
-            .drop("payload", "sp_refusal"),
+            .drop("payload", "sp_refusal", "sp_address"),
             wanted=everyone.where(~F.col("is_unusable")).drop("sp_key", "is_unusable"),
             changes=changed,
-            lines=_lines(changed, assembled, definition, is_sail=is_sail),
+            lines=_lines(
+                changed, assembled, definition, is_sail=is_sail, is_first=self.known.is_first
+            ),
             accounts=accounting.Accounts(definition, judged, spine),
             consents=consented,
         )
@@ -234,15 +237,20 @@ def _whole(draft: Draft, stages: _Stages, *missing: Problem) -> Plan:
 
 
 def _lines(
-    changed: DataFrame, assembled: DataFrame, definition: Definition, *, is_sail: bool
+    changed: DataFrame,
+    assembled: DataFrame,
+    definition: Definition,
+    *,
+    is_sail: bool,
+    is_first: bool,
 ) -> DataFrame:
     """The lines; with the strategy `minimal` patches where these are proven."""
     delivery = definition.delivery
     if delivery.strategy != MINIMAL:
-        return commands.lines(changed, delivery)
+        return commands.lines(changed, delivery, is_first=is_first)
     shape = nesting.shape(assembled)
     patched = patches.planned(changed, shape, delivery, spells_json=is_sail)
-    return commands.lines(patched, delivery, is_patched=True)
+    return commands.lines(patched, delivery, is_patched=True, is_first=is_first)
 
 
 def _own(judged: conform.Judged, definition: Definition) -> DataFrame:

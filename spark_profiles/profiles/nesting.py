@@ -31,7 +31,9 @@ def assemble(
     *,
     spells_json: bool = False,
 ) -> DataFrame:
-    """One row is a user: sp_key, sp_refusal, identifier, user_profile (structs) and payload.
+    """One row is a user, with the nested profile and its JSON text.
+
+    Columns: sp_key, sp_refusal, sp_address, identifier and user_profile (structs), and payload.
 
     Args:
         definition: gives the shape.
@@ -56,7 +58,8 @@ def assemble(
     _refuse_unwritable(definition, types)
     written = _written(definition, types)
     flat = rows.selectExpr(*written)
-    names, shape = ["sp_key", "sp_refusal", "identifier"], _shape(definition)
+    names = ["sp_key", "sp_refusal", "sp_address", "identifier"]
+    shape = _shape(definition)
     profile = shapes.struct(shape).alias("user_profile")
     if spells_json:
         gates = dict.fromkeys(consents.gates(definition).values(), T.BooleanType())
@@ -214,7 +217,7 @@ def _written(definition: Definition, types: Mapping[str, DataType]) -> list[str]
     counted, gate_of = _counted(definition), consents.gated_columns(definition)
     keys = definition.profile_keys
     known = "null" if keys.compartment_id is None else str(keys.compartment_id)
-    found = ["sp_key", "sp_refusal", "identifier", "sp_account"]
+    found = ["sp_key", "sp_refusal", "sp_address", "identifier", "sp_account"]
     found += [f"cast({known} as bigint) as sp_compartment", *[f"sp_{n}" for n in keys.instants]]
     found += consents.gates(definition).values()
     for path, prop in definition.properties():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
+from spark_profiles.core import addresses
 from spark_profiles.definition import sql, values
 from spark_profiles.definition.model import OwnValue, Survivor
 from spark_profiles.rows import columns, keys
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from spark_profiles.definition.model import Definition, Identifier
 
 MISSING, CONTESTED = "identifier_missing", "identifier_contested"
+ACCOUNT_CONTESTED = "account_contested"
+"""Several users have one account inside the profile: to the platform an account is one person, so
+their profiles may become one, or two persons one user point."""
 UNUSABLE = "unusable"
 """Why there is no profile of a key that has rows in the users' sources, but none to be used."""
 
@@ -44,8 +48,9 @@ def spine(
         sp_key, sp_first (the first source of `users` with a row of the user to be used), sp_refusal
         (null, or why there is no profile: such users are there, but nothing is known of them that
         could be sent), identifier (struct; one kind a row), sp_account ($user_account_id or null),
-        sp_last_modified_ts and sp_creation_ts (epoch milliseconds) where they are to be written,
-        and a column for each own value.
+        sp_address (text, see `core.addresses`; null without identifier), sp_last_modified_ts and
+        sp_creation_ts (epoch milliseconds) where they are to be written, and a column for each own
+        value.
     """
     wanted = _Wanted(definition, types)
     whole: DataFrame | None = None
@@ -79,9 +84,29 @@ def is_certain(definition: Definition) -> bool:
     first = definition.identifiers[0]
     if first.kind != "user_account_id":
         return False
-    texts = _texts(definition, first.claim)
-    return list(texts) == list(definition.spine) and all(
-        sql.same(text, definition.sources[name].key) for name, text in texts.items()
+    keys_of = {name: definition.sources[name].key for name in definition.spine}
+    return _are_same(_texts(definition, first.claim), keys_of)
+
+
+def _has_own_account(definition: Definition) -> bool:
+    """Whether no two users can have one account inside, or it is known of the identifier already.
+
+    There is none, it is the key, or it is the only identifier.
+    """
+    account = definition.profile_keys.user_account_id
+    if account is None:
+        return True
+    texts = _texts(definition, account)
+    first, *others = definition.identifiers
+    of_keys = {name: definition.sources[name].key for name in definition.spine}
+    of_identifier = _texts(definition, first.claim)
+    is_identifier = first.kind == "user_account_id" and not others
+    return _are_same(texts, of_keys) or (is_identifier and _are_same(texts, of_identifier))
+
+
+def _are_same(texts: Mapping[str, str], others: Mapping[str, str]) -> bool:
+    return list(texts) == list(others) and all(
+        sql.same(text, others[name]) for name, text in texts.items()
     )
 
 
@@ -177,11 +202,27 @@ def _judged(definition: Definition, users: DataFrame) -> DataFrame:
     told = [f"{text} as sp_id{n}" for n, text in enumerate(texts)]
     named = users.selectExpr(*rest, *account, f"case {which} end as sp_which", *told)
     refusal = F.lit(None).cast("string") if is_certain(definition) else _refusal(definition)
+    if not _has_own_account(definition):
+        refusal = F.coalesce(refusal, _account_refusal())
     refusal = F.when(F.col("sp_first").isNull(), F.lit(UNUSABLE)).otherwise(refusal)
     struct = _struct(definition.identifiers)
     kept = [name for name in rest if name != "sp_account"]
-    return named.select(
+    judged = named.select(
         *kept, "sp_account", struct.alias("identifier"), refusal.alias("sp_refusal")
+    )
+    return judged.withColumn("sp_address", F.expr(_address(definition)))
+
+
+def _address(definition: Definition) -> str:
+    """SQL of the platform address of a user, see `core.addresses`."""
+    kinds = dict.fromkeys(identifier.kind for identifier in definition.identifiers)
+    outer = any(identifier.compartment_id is not None for identifier in definition.identifiers)
+    inner = definition.profile_keys.compartment_id
+    return addresses.sql(
+        {kind: f"identifier.{kind}" for kind in kinds},
+        outer_compartment="identifier.compartment_id" if outer else "cast(null as string)",
+        compartment="cast(null as string)" if inner is None else f"'{inner}'",
+        account="sp_account",
     )
 
 
@@ -236,3 +277,13 @@ def _refusal(definition: Definition) -> Column:
     claim = Window.partitionBy(space, F.coalesce(value, F.col("sp_key").cast("string")))
     claimants = F.count(F.lit(1)).over(claim)
     return F.when(F.col("sp_which").isNull(), F.lit(MISSING)).when(claimants > 1, F.lit(CONTESTED))
+
+
+def _account_refusal() -> Column:
+    """Why a user cannot have the account inside the profile: another user has it as well."""
+    # Users without account are spread by their key, so that they do not meet in one task.
+    claim = Window.partitionBy(
+        F.col("sp_account").isNull(), F.coalesce("sp_account", F.col("sp_key").cast("string"))
+    )
+    claimants = F.count(F.lit(1)).over(claim)
+    return F.when(F.col("sp_account").isNotNull() & (claimants > 1), F.lit(ACCOUNT_CONTESTED))

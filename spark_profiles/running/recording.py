@@ -11,10 +11,11 @@ from pyspark.sql import types as T
 
 from spark_profiles.audit import guard, schemas, stats
 from spark_profiles.audit.runs import Run
-from spark_profiles.audit.states import RunStatus
+from spark_profiles.audit.states import SENT, RunStatus
 from spark_profiles.engine import session, side_by_side, watching
 from spark_profiles.errors import IntegrityError, Problem
 from spark_profiles.files import fileplan, packing
+from spark_profiles.lines import commands
 from spark_profiles.profiles import nesting
 from spark_profiles.progress import Event
 from spark_profiles.rows import columns
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from spark_profiles.audit.tables import Audit
+    from spark_profiles.definition.delivery import Delivery
     from spark_profiles.planning import sdl_fit
     from spark_profiles.planning.pipeline import Plan
     from spark_profiles.progress import Listener
@@ -38,6 +40,8 @@ class Recorded:
     """A recorded run, and what its lines are like."""
 
     run: Run
+    lines: DataFrame
+    """All lines, those of which nothing is sent too."""
     to_send: DataFrame
     """The lines that carry an operation; one row is a line."""
     stats: tuple[guard.PropertyStats, ...]
@@ -73,8 +77,11 @@ def record(
             lambda: _warnings(plan),
             lambda: _consents(plan),
         )
+        before = audit.delivered_after(history, run.name)
+        lines = audit.of_run("lines", run.run_id)
+        if before is not None and _is_any_sent(history):
+            _resend(audit, run, lines, before, plan.definition.delivery)
     profiles = sum(count.users for count in counts)
-    before = audit.delivered_after(history, run.name)
     lines = audit.of_run("lines", run.run_id)
     to_send = lines.where(F.col("operation").isNotNull())
     figures, measured, files = side_by_side.done(
@@ -94,7 +101,7 @@ def record(
         consents=consents,
         **figures,
     )
-    return Recorded(recorded, to_send, measured, files)
+    return Recorded(recorded, lines, to_send, measured, files)
 
 
 def unfit(
@@ -119,6 +126,21 @@ def unfit(
         for one, count in zip(asked, row[1:], strict=True)
         if count
     ]
+
+
+def _is_any_sent(history: Sequence[Run]) -> bool:
+    return any(run.status in SENT for run in history)
+
+
+def _resend(
+    audit: Audit, run: Run, lines: DataFrame, before: DataFrame, delivery: Delivery
+) -> None:
+    """Record lines for the unchanged profiles that a DELETE of the run may remove."""
+    if lines.where(F.col("operation") == schemas.DELETE).limit(1).count() == 0:
+        return
+    resent = commands.resent(lines, before, delivery).withColumn("name", F.lit(run.name))
+    if resent.limit(1).count():
+        audit.add("lines", run.run_id, resent)
 
 
 def _begun(
@@ -200,6 +222,11 @@ def _run_id(plan: Plan, history: Sequence[Run]) -> str:
     return f"{prefix}{taken + 1:02d}"
 
 
+_CHANGES = (*schemas.UPSERTED, *schemas.DELETED, *schemas.NOT_SENT)
+_COUNTED_AS = {schemas.LEFT: "left_addresses"}
+"""The column of `runs` that counts a change, where it is not its name."""
+
+
 def _figures(
     lines: DataFrame,
     before: DataFrame | None,
@@ -213,6 +240,7 @@ def _figures(
             F.count("*").alias("n"),
             F.count("delivered_hash").alias("delivered"),
             F.count("since").alias("missed"),
+            F.count("operation").alias("sent"),
             F.count(F.when(F.col("bytes") > max_bytes, 1)).alias("too_long"),
             F.count("saved").alias("patches"),
             F.sum("saved").alias("saved"),
@@ -220,29 +248,27 @@ def _figures(
         .collect()
     )
     found = {row["change"]: row["n"] for row in rows}
-    new, changed, gone = (
-        found.get(change, 0) for change in (schemas.NEW, schemas.CHANGED, schemas.GONE)
-    )
-    held, kept, unusable = (found.get(change, 0) for change in schemas.NOT_SENT)
+    named = {_COUNTED_AS.get(change, change): found.get(change, 0) for change in _CHANGES}
     same = (0 if before is None else before.count()) - sum(row["delivered"] for row in rows)
     too_long = sum(row["too_long"] for row in rows)
     profiles = sum(count.users for count in counts)
-    # Of what differs, all but the profiles of users who are gone or refused is wanted.
-    wanted = sum(row["n"] - row["missed"] for row in rows) - unusable
+    # Of what differs, all is wanted but what is not wanted since some day.
+    wanted = sum(row["n"] - row["missed"] for row in rows)
     problems = [
         Problem(f"sources.{c.source}", f"the parts of {c.rows:,} rows do not add up", str(c))
         for c in counts
         if not c.adds_up
     ]
     if profiles != wanted + same:
-        text = f"{new:,} new + {changed:,} changed + {held:,} held + {same:,} same"
+        parts = [f"{named[name]:,} {name}" for name in (*schemas.UPSERTED, schemas.HELD)]
+        text = " + ".join([*parts, f"{same:,} same"])
         problems.append(Problem("profiles", text, f"{profiles:,} users"))
     if problems:
         message = "The counts of the run do not add up; nothing was sent"
         raise IntegrityError(message, *problems)
     return {
-        "profiles": profiles, "new": new, "changed": changed, "gone": gone, "same": same,
-        "held": held, "kept": kept, "unusable": unusable, "lines": new + changed + gone - too_long,
+        **named, "profiles": profiles, "same": same,
+        "lines": sum(row["sent"] for row in rows) - too_long,
         "refused_lines": too_long, "patches": sum(row["patches"] for row in rows),
         "saved": sum(row["saved"] or 0 for row in rows),
     }  # fmt: skip

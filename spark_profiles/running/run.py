@@ -24,7 +24,7 @@ from spark_profiles import progress, stores
 from spark_profiles.audit import guard, leases, migrations
 from spark_profiles.audit.journal import FilesTable
 from spark_profiles.audit.records import FileStatus
-from spark_profiles.audit.states import RunStatus, is_settled
+from spark_profiles.audit.states import SENT, RunStatus, is_settled
 from spark_profiles.audit.tables import Audit
 from spark_profiles.delivery import upload
 from spark_profiles.engine import frames, session, watching
@@ -248,6 +248,7 @@ def _build(job: Job, audit: Audit, definition: Definition, wish: Wish) -> Run:
         now=job.now,
         listener=job.listener,
     )
+    _tell_unknown(job, recorded.lines, wish)
     unfit = []
     if asked:
         unfit = recording.unfit(recorded.to_send, nesting.shape(plan.profiles), asked)
@@ -288,14 +289,29 @@ def _known(job: Job, audit: Audit, history: Sequence[Run], name: str, wish: Wish
     over = (RunStatus.CONFIRMED, RunStatus.UNCONFIRMED)
     settled = [r for r in history if r.status in over and not r.kind]
     rejected = any(former.rejected for former in settled)
+    delivered, strays = audit.delivered_after(history, name), audit.strays(history, name)
+    if delivered is not None and strays is not None:
+        delivered = delivered.join(strays.select("address"), on="address", how="left_anti")
     return changes.Known(
-        delivered=audit.delivered_after(history, name),
+        delivered=delivered,
+        strays=strays,
+        is_first=not any(former.status in SENT for former in history),
         rejected=audit.rejected(name) if rejected else None,
         kept=audit.kept(settled[-1].run_id) if settled and settled[-1].kept else None,
         resend=_keys(job.spark, wish.resend),
         remove=_keys(job.spark, wish.remove),
         inexact=tuple(former.run_id for former in history if not former.is_exact),
     )
+
+
+def _tell_unknown(job: Job, lines: DataFrame, wish: Wish) -> None:
+    """Report how many keys to send or delete are in no source and in no delivery."""
+    for step, keys in (("resend", wish.resend), ("remove", wish.remove)):
+        asked = _keys(job.spark, keys)
+        unknown = 0 if asked is None else asked.join(lines, on="profile_key", how="anti").count()
+        if unknown:
+            text = f"{unknown:,} of {len(keys):,} keys are in no source and in no delivery"
+            job.listener(Event(step, text))
 
 
 def _keys(spark: SparkSession, keys: Sequence[str]) -> DataFrame | None:

@@ -1,5 +1,8 @@
 """EDGE. A written run -> sent, followed to its end, and what is certain moved into the state.
 
+Files of the second phase are sent when every DELETE of the first is confirmed; else the next run
+sends their lines, for then nothing of theirs is left to be deleted.
+
 Lines that the platform rejected are recorded with their user and stay out; the other lines of
 their file are confirmed. See `attribution` for how they are found.
 """
@@ -9,8 +12,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from spark_profiles.audit import slices
-from spark_profiles.audit.attribution import Evidence
+from spark_profiles.audit.attribution import Evidence, deletes_are_confirmed
 from spark_profiles.audit.journal import FilesTable
+from spark_profiles.audit.records import FileStatus
 from spark_profiles.audit.states import RunStatus
 from spark_profiles.delivery import upload
 from spark_profiles.progress import Event
@@ -39,24 +43,42 @@ def settle(
     journal = FilesTable(audit, run.run_id, run.name)
     upload.refuse_compressed(run.run_id, [file.name for file in journal.files()])
     run = audit.put_run(run, status=RunStatus.UPLOADING)
+    for is_second in (False, True):
+        if is_second and not deletes_are_confirmed(journal.files()):
+            listener(Event("upload", "what depends on unconfirmed deletes waits for the next run"))
+            break
+        _send(run, journal, datamart, open_file, listener, settings, is_second=is_second)
+    listener(Event("confirm", f"{len(journal.files())} files"))
+    return _confirmed(audit, run, journal)
+
+
+def _send(
+    run: Run,
+    journal: FilesTable,
+    datamart: Datamart,
+    open_file: Callable[[str], BinaryIO],
+    listener: Listener,
+    settings: upload.Settings,
+    *,
+    is_second: bool,
+) -> None:
+    """Send the files of one phase to their end, parts of them again where lines failed."""
     open_part = slices.opener(open_file)
-    while journal.files():
-        upload.upload(
-            journal.files(),
+    while files := [file for file in journal.files() if file.is_second == is_second]:
+        ended = upload.upload(
+            files,
             datamart=datamart,
             open_file=open_part,
-            import_name=f"{run.name} {run.run_id}",
+            import_name=upload.import_name(run.name, run.run_id, is_second=is_second),
             journal=journal,
             listener=listener,
             settings=settings,
         )
-        parts = Evidence(journal.files()).further(journal.claims())
+        parts = Evidence(ended).further(journal.claims())
         if not parts:
-            break
+            return
         listener(Event("upload", f"{len(parts)} parts again, to find the lines that failed"))
         journal.add(parts, open_part)
-    listener(Event("confirm", f"{len(journal.files())} files"))
-    return _confirmed(audit, run, journal)
 
 
 def _confirmed(audit: Audit, run: Run, journal: FilesTable) -> Run:
@@ -80,7 +102,12 @@ def _confirmed(audit: Audit, run: Run, journal: FilesTable) -> Run:
 
 
 def _in_words(found: Outcome, rejected: int) -> str | None:
-    notes = [f"{file.name}: {file.status.value}" for file in found.open]
+    notes = [
+        f"{file.name}: not sent, it waits for deletes that were not confirmed"
+        if file.is_second and file.status is FileStatus.WRITTEN
+        else f"{file.name}: {file.status.value}"
+        for file in found.open
+    ]
     if rejected:
         notes.append(f"{rejected:,} lines were rejected by the platform, see rejected_lines")
     return "; ".join(notes) or None
