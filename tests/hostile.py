@@ -64,10 +64,10 @@ def profiles(spark: SparkSession, wanted: dict[str, dict[str, Any]]) -> DataFram
         members = [*value.values()]
         members[7] = [(item["a"], item["b"]) for item in value["objects"]]
         members[9] = nested(DEPTH, value["deep"])
-        rows.append((key, None, ("6", key), (7, key, *members)))
+        rows.append((key, None, f"{key}|address", ("6", key), (7, key, *members)))
     return spark.createDataFrame(
         rows,
-        "sp_key string, sp_refusal string,"
+        "sp_key string, sp_refusal string, sp_address string,"
         " identifier struct<compartment_id: string, user_account_id: string>,"
         f" user_profile struct<`$compartment_id`: bigint, `$user_account_id`: string, {PROFILE}>",
     )

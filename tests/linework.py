@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 
 from spark_profiles import stores
 from spark_profiles.audit import places
+from spark_profiles.core.addresses import Address
 from spark_profiles.files import arrow_files, spark_files
 from spark_profiles.files.manifest import Manifest
 from spark_profiles.lines import commands
@@ -31,7 +32,10 @@ ABOUT = Manifest(
     max_bytes=1,
 )
 
-COLUMNS = "profile_key string, operation string, strategy string, identifier string, payload string"
+COLUMNS = (
+    "profile_key string, operation string, strategy string, identifier string, payload string,"
+    " address string, phase int"
+)
 
 
 def row(key: str, profile: dict[str, Any], operation: str = "UPSERT") -> tuple[Any, ...]:
@@ -40,7 +44,8 @@ def row(key: str, profile: dict[str, Any], operation: str = "UPSERT") -> tuple[A
     named = {"$compartment_id": 7, "$user_account_id": key, **profile}
     strategy = None if operation == "DELETE" else "FORCE_REPLACE"
     texts = [json.dumps(value, ensure_ascii=False) for value in (identifier, named)]
-    return (key, operation, strategy, *texts)
+    address = Address.of_command({**identifier, "user_profile": named})
+    return (key, operation, strategy, *texts, str(address), 1)
 
 
 def recorded(spark: SparkSession, rows: Iterable[tuple[Any, ...]]) -> DataFrame:
@@ -50,7 +55,7 @@ def recorded(spark: SparkSession, rows: Iterable[tuple[Any, ...]]) -> DataFrame:
     return lines.withColumns(
         {
             "bytes": F.octet_length(commands.text()).cast("bigint") + 1,
-            "place": places.of(F.col("profile_key")),
+            "place": places.of(F.col("address")),
         }
     )
 

@@ -45,15 +45,17 @@ ALLOWED = {
     "audit": {"core", "definition", "engine", "errors", "rows", "stores"},
     "lines": {"audit", "core", "definition", "rows"},
     "planning": {"definition", "engine", "errors", "lines", "profiles", "rows"},
-    "files": {"audit", "core", "definition", "engine", "errors", "lines", "progress", "stores"},
+    "files": {
+        "audit", "core", "definition", "engine", "errors", "lines", "progress", "stores",
+    },
     "delivery": {"audit", "errors", "progress", "stores"},
     "running": {
         "audit", "definition", "delivery", "engine", "errors", "files", "lines", "planning",
         "profiles", "progress", "rows", "stores",
     },
     "aftercare": {
-        "audit", "core", "definition", "delivery", "engine", "errors", "files", "lines", "planning",
-        "progress", "rows", "running", "stores",
+        "audit", "core", "definition", "delivery", "engine", "errors", "files", "lines",
+        "planning", "progress", "rows", "running", "stores",
     },
     "emulator": {"core", "errors"},
     "demo": {
@@ -73,8 +75,8 @@ ACTIONS = {
 BY_SPARK = {"audit.history", "audit.migrations", "audit.places", "audit.runs", "audit.stats",
             "audit.tables", "audit.views", "files.fileplan", "files.spark_files"}  # fmt: skip
 """What needs Spark in packages that are else of use without it: deliver, verify, check, send."""
-SPARK_FREE = {"core", "errors", "progress", "stores", "meanwhile", "definition", "delivery", "audit",
-              "files", "planning.sdl", "aftercare.kept", "aftercare.receipts"}  # fmt: skip
+SPARK_FREE = {"core", "errors", "progress", "stores", "meanwhile", "definition", "delivery",
+              "audit", "files", "planning.sdl", "aftercare.kept", "aftercare.receipts"}  # fmt: skip
 
 
 def name_of(path: Path) -> str:

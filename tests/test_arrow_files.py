@@ -18,6 +18,7 @@ import pytest
 from linework import ABOUT, parquet, row
 
 from spark_profiles import stores
+from spark_profiles.core.addresses import Address
 from spark_profiles.errors import IntegrityError, PlatformError
 from spark_profiles.files import arrow_files, fileplan, verify, writing
 from spark_profiles.files.packing import Grain, Limits
@@ -26,12 +27,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 RUN = "s3a://import/shop/run_id=1"
-COLUMNS = ["profile_key", "operation", "strategy", "identifier", "payload"]
+COLUMNS = [
+    "profile_key", "operation", "strategy", "identifier", "payload", "address", "phase",
+]  # fmt: skip
 
 
 def text(line: tuple[Any, ...]) -> bytes:
     """The line as the contract has it, put together here."""
-    _, operation, strategy, identifier, payload = line
+    _, operation, strategy, identifier, payload, *_ = line
     said = f',"update_strategy":"{strategy}"' if strategy else ""
     whole = f'{{"operation":"{operation}",{identifier[1:-1]}{said},"user_profile":{payload}}}'
     return f"{whole}\n".encode()
@@ -76,7 +79,7 @@ def write(place: Path, location: Any, plan: fileplan.Plan | None = None) -> Any:
     return writing.write(texts, plan or planned(place), stores.folder(location), ABOUT)
 
 
-def test_every_line_is_written_once_in_the_order_of_keys(
+def test_every_line_is_written_once_in_the_order_of_addresses(
     place: Path, tmp_path: Path, lines: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(arrow_files, "_OPEN", 2)
@@ -88,8 +91,8 @@ def test_every_line_is_written_once_in_the_order_of_keys(
     ]
     assert sorted(chain(*bodies)) == sorted(map(text, lines))
     for body in bodies:
-        keys = [json.loads(line)["user_account_id"].encode() for line in body]
-        assert keys == sorted(keys)
+        addresses = [str(Address.of_command(json.loads(line))).encode() for line in body]
+        assert addresses == sorted(addresses)
     assert verify.verify(str(tmp_path / "run")).lines == 220
     packed = write(place, tmp_path / "packed", planned(place, compression="gzip"))
     assert [file.content_sha256 for file in packed] == [file.sha256 for file in made]
@@ -101,7 +104,7 @@ def test_text_of_any_arrow_type_is_text(place: Path, tmp_path: Path) -> None:
     made = write(place, tmp_path / "one", plan)
     for path in place.iterdir():
         table = pq.read_table(path)
-        views = [name for name in COLUMNS if name != "strategy"]
+        views = [name for name in COLUMNS if name not in ("strategy", "phase")]
         for name in views:
             at = table.schema.get_field_index(name)
             table = table.set_column(at, name, table[name].cast(pa.string_view()))

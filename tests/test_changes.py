@@ -25,9 +25,17 @@ BASE = {"a": 1, "s": {"score": 0.50, "band": "x"}, "c": {"city": "Lyon"}}
 
 def profiles(spark: SparkSession, payloads: dict[str, Any]) -> DataFrame:
     """Wanted or delivered profiles: the key is the case, the hash is the text itself."""
-    rows = [("n", key, f'{{"user_account_id":"{key}"}}', json.dumps(value), json.dumps(value), "r")
-            for key, value in payloads.items() if value is not None]  # fmt: skip
+    rows = [
+        ("n", key, f'{{"user_account_id":"{key}"}}', json.dumps(value), json.dumps(value), "r",
+         address(key))
+        for key, value in payloads.items()
+        if value is not None
+    ]  # fmt: skip
     return spark.createDataFrame(rows, schemas.DELIVERED)
+
+
+def address(key: str) -> str:
+    return f"{key}|user_account_id|||"
 
 
 def found(
@@ -65,7 +73,9 @@ def found(
 
 
 def numbered(frame: DataFrame, number: dict[str, str]) -> DataFrame:
-    """The rows under the numbers of their keys."""
+    """The rows under the numbers of their keys, where they have any."""
+    if "profile_key" not in frame.columns:
+        return frame
     cases = " ".join(f"when '{key}' then '{to}'" for key, to in number.items())
     return frame.withColumn("profile_key", F.expr(f"case profile_key {cases} end"))
 
@@ -133,8 +143,8 @@ def test_what_was_rejected_asked_for_or_removed(spark: SparkSession) -> None:
     cases |= {"same, asked": (BASE, BASE), "removed, never there": (None, BASE)}
     text = json.dumps(after)
     rejected = spark.createDataFrame(
-        [("twice", text, 2), ("thrice", text, 3), ("thrice, asked", text, 3)],
-        "profile_key string, payload_hash string, times int",
+        [(address(k), text, n) for k, n in {"twice": 2, "thrice": 3, "thrice, asked": 3}.items()],
+        "address string, payload_hash string, times int",
     )
 
     def keys(*names: str) -> DataFrame:
@@ -180,13 +190,11 @@ def test_nothing_was_ever_delivered_is_the_same_as_an_empty_table(
         .withColumn("sp_key", F.col("profile_key").cast("bigint"))
         .withColumn("is_unusable", F.col("profile_key").isin("6", "7"))
     )
-    for name in ("payload", "payload_hash", "identifier"):
+    for name in ("payload", "payload_hash", "identifier", "address"):
         rows = rows.withColumn(name, F.when(~F.col("is_unusable"), F.col(name)))
-    rejected = [(key, json.dumps(BASE), 3) for key in ("1", "2", "6")]
+    rejected = [(address(key), json.dumps(BASE), 3) for key in ("1", "2", "6")]
     known = Known(
-        rejected=spark.createDataFrame(
-            rejected, "profile_key string, payload_hash string, times int"
-        ),
+        rejected=spark.createDataFrame(rejected, "address string, payload_hash string, times int"),
         resend=spark.createDataFrame([("2",), ("3",)], "profile_key string"),
         remove=spark.createDataFrame([("4",), ("7",)], "profile_key string"),
     )
@@ -228,8 +236,8 @@ def test_comparing_scans_each_side_once_and_moves_only_what_was_delivered(
 def test_of_many_profiles_a_part_is_measured_the_same_every_day(
     spark: SparkSession, *, is_first: bool
 ) -> None:
-    rows = [(f"c{n}", "new", '{"a": 1}') for n in range(400)]
-    lines = spark.createDataFrame(rows, "profile_key string, change string, payload string")
+    rows = [(f"c{n}", "UPSERT", '{"a": 1}') for n in range(400)]
+    lines = spark.createDataFrame(rows, "address string, operation string, payload string")
     none = None if is_first else spark.createDataFrame([], schemas.DELIVERED)
     shape = T.StructType([T.StructField("a", T.IntegerType())])
 

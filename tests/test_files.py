@@ -20,6 +20,7 @@ from pyspark.sql import functions as F
 
 from spark_profiles import stores
 from spark_profiles.audit import places
+from spark_profiles.core.addresses import Address
 from spark_profiles.definition.delivery import MEMBERS
 from spark_profiles.errors import DefinitionError, IntegrityError, PlatformError
 from spark_profiles.files import arrow_files, fileplan, packing, spark_files, verify, writing
@@ -101,32 +102,6 @@ def test_what_an_attempt_left_is_no_part_of_a_file(tmp_path: Path) -> None:
     assert writing._parts(stores.folder(tmp_path), 2) == [[path] for path in whole]
 
 
-ACCOUNTS = [
-    ("c1", '{"user_account_id":"c1"}'),
-    ("2", '{"compartment_id":"6","user_account_id":"2"}'),
-]
-QUOTED = ('"', r'{"user_account_id":"\""}')
-
-
-@pytest.mark.parametrize(
-    ("rows", "member"),
-    [
-        (ACCOUNTS, "user_account_id"),
-        ([*ACCOUNTS, QUOTED], "user_account_id"),
-        ([("ab", '{"email_hash":"ab"}')], "email_hash"),
-        ([*ACCOUNTS, ("c3", '{"email_hash":"c3"}')], None),
-        ([*ACCOUNTS, ("c3", r'{"user_account_id":"x\"user_account_id\":\"c3"}')], None),
-        ([*ACCOUNTS, ("c3", '{"user_account_id":"c33"}')], None),
-        ([*ACCOUNTS, (r"\"", r'{"user_account_id":"\""}')], None),
-    ],
-)
-def test_the_order_is_told_only_if_each_line_has_its_key(
-    spark: SparkSession, rows: list[tuple[str, str]], member: str | None
-) -> None:
-    lines = recorded(spark, [(key, "UPSERT", None, identifier, "{}") for key, identifier in rows])
-    assert fileplan.planned(lines).ordered_by == member
-
-
 def test_drawn_lines_lie_where_they_should(
     spark: SparkSession, tmp_path: Path, texts_of: TextsOf
 ) -> None:
@@ -153,8 +128,10 @@ def test_drawn_lines_lie_where_they_should(
         texts = body.decode().split("\n")[:-1]
         assert 0 < len(body) <= LIMIT
         assert 0 < len(texts) <= 12
-        keys = [json.loads(text)["user_account_id"] for text in texts]
-        assert [key.encode() for key in keys] == sorted(key.encode() for key in keys)
+        commands_ = [json.loads(text) for text in texts]
+        keys = [command["user_account_id"] for command in commands_]
+        addresses = [str(Address.of_command(command)).encode() for command in commands_]
+        assert addresses == sorted(addresses)
         assert all(sent[key]["text"] == text for key, text in zip(keys, texts, strict=True))
         assert [told[file.path, n] for n in range(1, len(keys) + 1)] == keys
         found += keys
@@ -168,8 +145,8 @@ def places_told(
 ) -> dict[tuple[str, int], str]:
     """File and line number, as the tables tell them -> profile key."""
     frame = spark.createDataFrame(
-        [(f.path, f.operation, f.ranges) for f in planned.files],
-        "file string, operation string, ranges string",
+        [(f.path, f.operation, f.phase, f.ranges) for f in planned.files],
+        "file string, operation string, phase int, ranges string",
     )
     rows = places.numbered(places.placed(lines, frame)).collect()
     return {(r["file"], r["line_number"]): r["profile_key"] for r in rows}
@@ -213,7 +190,7 @@ def test_the_same_lines_give_the_same_bytes(
             written(texts_of, lines, tmp_path / str(partitions), Limits(LIMIT))
             results.append(bodies(tmp_path / str(partitions)))
             found = verify.verify(str(tmp_path / str(partitions)))
-            assert (found.lines, found.order) == (340, "user_account_id")
+            assert found.lines == 340
     finally:
         spark.conf.set("spark.sql.shuffle.partitions", before)
     assert len(results[0]) > 10

@@ -75,11 +75,12 @@ def test_every_strategy_and_a_delete_fit_the_contract(spark: SparkSession, valid
         assert validator.is_valid(json.loads(text)), name
     payload = '{"$compartment_id":7,"$user_account_id":"u","a":[]}'
     gone = spark.createDataFrame(
-        [("k", "gone", '{"email_hash":"e"}', payload)],
-        "profile_key string, change string, identifier string, payload string",
+        [("k", "gone", '{"email_hash":"e"}', payload, "e|email_hash||7|u")],
+        "profile_key string, change string, identifier string, payload string, address string",
     ).withColumns({"payload_hash": F.lit("h"), "delivered_hash": F.lit("h"),
                    "properties": F.lit(None), "since": F.lit(None)})  # fmt: skip
-    (row,) = commands.lines(gone).select(commands.text().alias("line"), "bytes").collect()
+    lines = commands.lines(gone, is_first=True)
+    (row,) = lines.select(commands.text().alias("line"), "bytes").collect()
     assert contract.command(row["line"].encode()) == {
         "operation": "DELETE",
         "email_hash": "e",
@@ -88,7 +89,9 @@ def test_every_strategy_and_a_delete_fit_the_contract(spark: SparkSession, valid
     assert row["bytes"] == len(row["line"]) + 1
     new = gone.withColumn("change", F.lit(schemas.NEW))
     (row,) = (
-        commands.lines(new, Delivery(strategy="legacy_merge")).select(commands.text()).collect()
+        commands.lines(new, Delivery(strategy="legacy_merge"), is_first=True)
+        .select(commands.text())
+        .collect()
     )
     assert row[0].startswith('{"operation":"UPSERT","email_hash":"e","force_replace":false,')
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,10 +16,7 @@ if TYPE_CHECKING:
     from spark_profiles.stores import Folder
 
 RUN = "s3a://import/shop/run_id=1"
-PLANNED = replace(
-    fileplan.plan([Grain("UPSERT", n, n, 1, 60, 60) for n in range(3)], Limits(100)),
-    ordered_by="email_hash",
-)
+PLANNED = fileplan.plan([Grain("UPSERT", n, n, 1, 60, 60) for n in range(3)], Limits(100))
 LINE = b'{"operation":"UPSERT","email_hash":"%d","user_profile":{}}'
 
 

@@ -12,13 +12,13 @@ from spark_profiles.audit import schemas
 ONE_ROW = {
     "leases": "One row is a definition: which process may run it, and until when.",
     "runs": "One row is a run.",
-    "lines": "One row is a profile that differs from its delivery, and what a run does about it. It"
-    " is written before anything is sent: files are a pure function of it.",
+    "lines": "One row is a platform address whose profile differs from its delivery, and what a run"
+    " does about it; a user whose address changed has two. It is written before anything is sent: files are a pure function of it.",
     "files": "One row is an import file, or a part of one, sent again to find failed lines.",
     "property_stats": "One row is a property of the profile in a run, over all wanted profiles.",
     "refused_rows": "One row is a source row that we refused.",
     "rejected_lines": "One row is a line that the platform rejected.",
-    "delivered": "One row is a profile as the platform last confirmed it.",
+    "delivered": "One row is a platform address, with the profile that was last confirmed there.",
     "erasures": "One row is an erasure of persons. Its receipt names nobody.",
     "versions": "One row is a migration of these tables.",
 }
@@ -28,11 +28,17 @@ _NAME = "Name of the definition."
 _KEY = "Key of the user, as text: the key of the source named by `users`."
 _IDENTIFIER = "How the line names the user point: JSON of one identifier."
 _HASH = "SHA-256 of the payload."
+_ADDRESS = (
+    "Under which the platform stores the profile: value, kind and compartment of the identifier,"
+    " `$compartment_id` and `$user_account_id`, separated by a bar; what is left out is empty."
+)
+_PHASE = "1, or 2: sent when every DELETE of phase 1 is confirmed. Null in older runs."
 
 COLUMNS = {
     "leases": {
         "name": _NAME,
-        "owner": "Host, process and a random part of who holds the lease, or held it last.",
+        "owner": "Who holds the lease, or held it last: host, process, a hash of boot and process"
+        " namespace, start of the process, and a random part.",
         "until": "When it ends unless it is renewed; in the past: nobody holds it.",
     },
     "runs": {
@@ -77,12 +83,18 @@ COLUMNS = {
         "consents": "How many users gave a consent, refused it, or said nothing that is known.",
         "patches": "Lines that say only what changes (`strategy: minimal`).",
         "saved": "Bytes by which these lines are shorter than replacements.",
+        "moved": "Profiles of users whose address changed.",
+        "left_addresses": "Profiles to delete at addresses that their users left.",
+        "resent": "Unchanged profiles sent again, because a DELETE of the run may remove them.",
+        "replaced": "Delivered profiles at addresses that another user has now.",
     },
     "lines": {
         "run_id": _RUN_ID,
         "name": _NAME,
         "profile_key": _KEY,
-        "change": "`new`, `changed`, `gone`, or not sent: `held`, `kept`, `unusable`.",
+        "change": "`new`, `changed`, `moved` (the user has another address now), `resent` (a DELETE"
+        " of the run may remove it); deleted: `gone`, `left` (the address that a moved user left);"
+        " not sent: `held`, `kept`, `unusable`, `replaced` (another user has the address now).",
         "operation": "`UPSERT` or `DELETE`; null where nothing is sent.",
         "strategy": "How an UPSERT is to be taken: `update_strategy`, or what legacy flags say.",
         "identifier": _IDENTIFIER,
@@ -91,12 +103,14 @@ COLUMNS = {
         "payload_hash": "SHA-256 of the payload; of a DELETE that of what was delivered.",
         "bytes": "Bytes of the line with its end.",
         "bucket": "Only of older versions: hash of the key, 0 to 16383, instead of a place.",
-        "place": "64-bit hash of the key: with it a file knows its lines.",
-        "delivered_hash": "SHA-256 of what was delivered before; null for a new profile.",
+        "place": "64-bit hash of the address: with it a file knows its lines.",
+        "delivered_hash": "SHA-256 of what was delivered at the address before; null if nothing.",
         "properties": "Top-level properties in which a changed profile differs, sorted.",
-        "since": "As-of of the first run that missed the user; null unless gone.",
+        "since": "As-of of the first run in which the profile was not wanted there; else null.",
         "patch": "What stands in the file instead of the payload where only changes are sent.",
         "saved": "Bytes by which the patch makes the line shorter.",
+        "address": _ADDRESS,
+        "phase": _PHASE,
     },
     "files": {
         "run_id": _RUN_ID,
@@ -107,7 +121,8 @@ COLUMNS = {
         "sha256": "SHA-256 of its bytes, as sent.",
         "first_bucket": "Only of older versions: its lines are those from this bucket …",
         "last_bucket": "… to this one.",
-        "ranges": "Its lines are those of the run and operation whose place lies in one of these.",
+        "ranges": "Its lines are those of the run, operation and phase whose place lies in one of"
+        " these.",
         "status": "`written`, `sending`, `sent`, `confirmed`, `partial` or `failed`.",
         "document_import_id": "The platform's id of the document import.",
         "execution_id": "The platform's id of the execution.",
@@ -115,6 +130,7 @@ COLUMNS = {
         "total_failure": "Lines failed, as the platform says.",
         "message": "What the platform says, or what became of the kept file.",
         "attempts": "How often it was sent.",
+        "phase": _PHASE,
     },
     "property_stats": {
         "run_id": _RUN_ID,
@@ -140,6 +156,7 @@ COLUMNS = {
         "payload": "What was rejected.",
         "payload_hash": _HASH,
         "message": "What the platform says.",
+        "address": f"{_ADDRESS} Null where only the error file speaks of it.",
     },
     "delivered": {
         "name": _NAME,
@@ -148,6 +165,7 @@ COLUMNS = {
         "payload": "The profile as JSON text, as the platform holds it.",
         "payload_hash": _HASH,
         "run_id": "The run that delivered it.",
+        "address": _ADDRESS,
     },
     "erasures": {
         "run_id": "The erasure: `erasure-` and its number.",
@@ -167,10 +185,10 @@ COLUMNS = {
 
 # Columns with values of persons: an erasure looks at each, `explain` hides them unless asked.
 PERSONAL = {
-    "lines": ("profile_key", "identifier", "payload", "patch"),
+    "lines": ("profile_key", "identifier", "payload", "patch", "address"),
     "refused_rows": ("key", "row"),
-    "rejected_lines": ("profile_key", "payload", "message"),
-    "delivered": ("profile_key", "identifier", "payload"),
+    "rejected_lines": ("profile_key", "payload", "message", "address"),
+    "delivered": ("profile_key", "identifier", "payload", "address"),
     "erasures": ("pending",),
     "files": ("message",),
 }

@@ -90,6 +90,27 @@ def newest(lines: DataFrame) -> DataFrame:
     return ranked.where(F.col("sp_rank") == 1).drop("sp_rank")
 
 
+def strays(audit: Audit, runs: Sequence[Run], name: str) -> DataFrame | None:
+    """Delivered profiles at addresses that their users have left; None: there can be none.
+
+    Of the profiles of one user, the last that a run brought is the current one. A user has several
+    only where a delete was held, or where the tables are older than addresses.
+
+    Args:
+        audit: the tables.
+        runs: all runs of one definition, oldest first.
+        name: of the definition.
+    """
+    if not any(run.held or run.is_before_addresses for run in runs):
+        return None
+    named = [(run.run_id, number) for number, run in enumerate(runs)]
+    numbers = frames.of(audit.spark, named, "run_id string, run_number int")
+    delivered = audit.delivered(name).join(F.broadcast(numbers), on="run_id", how="left")
+    last = Window.partitionBy("profile_key").orderBy(F.desc_nulls_last("run_number"), "address")
+    ranked = delivered.withColumn("sp_rank", F.row_number().over(last))
+    return ranked.where(F.col("sp_rank") > 1).drop("sp_rank", "run_number")
+
+
 def may_be_there(audit: Audit, runs: Sequence[Run]) -> DataFrame:
     """The lines of profiles that the platform has or may have; one row is an address.
 

@@ -16,7 +16,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pyspark.errors import PySparkException
-from pyspark.sql import Window
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
@@ -198,23 +197,6 @@ class Audit:
     def delivered(self, name: str) -> DataFrame:
         """The profiles as last confirmed, or in doubt (see `doubt`); one row is an address."""
         return self.read("delivered").where(F.col("name") == name)
-
-    def strays(self, history: Sequence[Run], name: str) -> DataFrame | None:
-        """Delivered profiles at addresses that their users have left; None: there can be none.
-
-        Of the profiles of one user, the last that a run brought is the current one. A user has
-        several only where a delete was held, or where the tables are older than addresses.
-        """
-        if not any(run.held or run.is_before_addresses for run in history):
-            return None
-        numbers = [(run.run_id, number) for number, run in enumerate(history)]
-        ranks = frames.of(self.spark, numbers, "run_id string, run_number int")
-        delivered = self.delivered(name).join(F.broadcast(ranks), on="run_id", how="left")
-        newest = Window.partitionBy("profile_key").orderBy(
-            F.desc_nulls_last("run_number"), "address"
-        )
-        ranked = delivered.withColumn("sp_rank", F.row_number().over(newest))
-        return ranked.where(F.col("sp_rank") > 1).drop("sp_rank", "run_number")
 
     def delivered_after(self, history: Sequence[Run], name: str) -> DataFrame | None:
         """What `delivered` gives, after all runs; None if nothing can have been delivered yet.

@@ -98,7 +98,7 @@ class PropertyBase(Model):
     ] = ()
     """What it is for, a name of `consents`, or several; only users who consented to all get it."""
     personal: Literal["identifying"] | None = None
-    """`identifying`: the value names a person, as an address, a phone or a card number does. `erase`
+    """`identifying`: the value names a person, as an address or a phone number does. `erase`
     and `explain` find the person by it. It changes nothing of what is sent."""
 
     @property

@@ -30,13 +30,13 @@ class Grain:
     """The lines of one operation and phase that lie between two places: never parted."""
 
     operation: str
-    phase: int
     first: int
     last: int
     lines: int
     bytes: int
     longest: int
     """Bytes of the longest line."""
+    phase: int = 1
 
 
 Pack = list[Grain]

@@ -32,10 +32,11 @@ from spark_profiles.audit.schemas import (
     SAME,
     UNUSABLE,
 )
+from spark_profiles.lines import differences
 from spark_profiles.rows import columns, keys
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
     from decimal import Decimal
 
@@ -142,8 +143,15 @@ def between(
     both = _marked(both, known)
     is_asked = F.lit(True) if policy.resend_all else F.col("is_asked")
     decided = both.withColumns(
-        {"change": _change(policy, as_of, is_asked), "left_change": _left_change(policy)}
+        {"change": _change(policy, as_of, is_asked), "left_change": _left_change(policy, is_asked)}
     )
+    base = [_base(is_asked)] if with_base else []
+    told = _told(decided, base, as_of)
+    return told if known.strays is None else _with_strays(told, known, policy, as_of)
+
+
+def _told(decided: DataFrame, base: Sequence[Column], as_of: datetime) -> DataFrame:
+    """The columns that `between` returns."""
     # What is not wanted is told as it was delivered: a delete goes to the address that was left.
     is_of_old = ~F.col("is_wanted") | F.col("is_removed") | F.col("is_unusable")
     named = {
@@ -151,21 +159,20 @@ def between(
         for name, old in _OLD.items()
     }
     has_left = F.col("left_change").isNotNull()
-    properties = _changed_properties(F.col("delivered_payload"), F.col("payload"))
+    properties = differences.changed_properties(F.col("delivered_payload"), F.col("payload"))
     is_missed = ~F.col("is_wanted") | F.col("is_unusable")
-    told = decided.select(
+    return decided.select(
         "profile_key",
         "change",
         F.when(is_missed, F.coalesce("since", columns.at(as_of))).alias("since"),
         *[value.alias(name) for name, value in named.items()],
         F.when(~has_left, F.col("delivered_hash")).alias("delivered_hash"),
         F.when(F.col("change") == CHANGED, properties).alias("properties"),
-        *([_base(is_asked)] if with_base else []),
+        *base,
         "left_change",
         F.when(has_left, columns.at(as_of)).alias("left_since"),
         *[F.when(has_left, F.col(old)).alias(_left(name)) for name, old in _OLD.items()],
     )
-    return told if known.strays is None else _with_strays(told, known, policy, as_of)
 
 
 _OLD = {
@@ -203,17 +210,19 @@ def _change(policy: Policy, as_of: datetime, is_asked: Column) -> Column:
     )
     if policy.quiet or policy.tolerance:
         texts = F.col("delivered_payload"), F.col("payload")
-        is_like = _is_home() & ~_differ(*texts, _tree(policy))
+        is_like = _is_home() & ~differences.differ(
+            *texts, differences.tree(policy.quiet, policy.tolerance)
+        )
         is_quiet = F.coalesce(is_like & ~is_asked & ~F.col("is_removed"), F.lit(False))
         change = F.when(is_quiet, SAME).otherwise(change)
     return change
 
 
-def _left_change(policy: Policy) -> Column:
+def _left_change(policy: Policy, is_asked: Column) -> Column:
     """What becomes of the profile at the address that a wanted user left; null: they left none."""
     is_there = F.col("is_wanted") & ~F.col("is_unusable") & ~F.col("is_removed")
     has_left = is_there & F.col("delivered_hash").isNotNull() & ~_is_home()
-    is_held = (F.col("left_times") >= policy.most_rejections) & ~F.col("is_asked")
+    is_held = (F.col("left_times") >= policy.most_rejections) & ~is_asked
     return F.when(has_left, F.when(is_held, HELD).otherwise(LEFT))
 
 
@@ -254,7 +263,7 @@ def at_addresses(delivered: DataFrame, wanted: DataFrame, *, as_of: datetime) ->
         .when(is_same, SAME)
         .otherwise(CHANGED)
     )
-    properties = _changed_properties(F.col("delivered_payload"), F.col("payload"))
+    properties = differences.changed_properties(F.col("delivered_payload"), F.col("payload"))
     return both.select(
         F.coalesce("profile_key", "old_key").alias("profile_key"),
         change.alias("change"),
@@ -383,59 +392,3 @@ def _is_kept(policy: Policy, as_of: datetime) -> Column:
     moment = columns.at(as_of)
     age = F.unix_micros(moment) - F.unix_micros(F.coalesce("since", moment))
     return age < F.lit(policy.keep_gone_days * 86_400_000_000)
-
-
-def _changed_properties(before: Column, after: Column) -> Column:
-    """Names of the top-level properties in which two payloads differ, sorted."""
-    old, new = (F.from_json(text, "map<string,string>") for text in (before, after))
-    names = F.array_sort(F.array_union(F.map_keys(old), F.map_keys(new)))
-    return F.filter(
-        names, lambda name: ~F.element_at(old, name).eqNullSafe(F.element_at(new, name))
-    )
-
-
-_Tree = dict[str, "_Tree | Decimal | None"]
-"""Names to what may differ below them: anything (None), or a number by so much."""
-
-
-def _tree(policy: Policy) -> _Tree:
-    tree: _Tree = {}
-    marks = [(path, None) for path in policy.quiet] + list(policy.tolerance.items())
-    for path, mark in marks:
-        *sections, name = path.split(".")
-        node = tree
-        for section in sections:
-            below = node.setdefault(section, {})
-            if not isinstance(below, dict):
-                break  # all of the section may differ
-            node = below
-        else:
-            node[name] = mark
-    return tree
-
-
-def _differ(before: Column, after: Column, tree: _Tree) -> Column:
-    """Whether two JSON objects differ in more than the tree allows; null where one is null."""
-    old, new = (F.from_json(text, "map<string,string>") for text in (before, after))
-    names = F.array_union(F.map_keys(old), F.map_keys(new))
-    others = F.filter(names, lambda name: ~name.isin(*tree))
-    differs = F.exists(
-        others, lambda name: ~F.element_at(old, name).eqNullSafe(F.element_at(new, name))
-    )
-    for name, allowed in tree.items():
-        values = F.element_at(old, name), F.element_at(new, name)
-        if isinstance(allowed, dict):
-            # A section that is there on one side only differs.
-            below = F.coalesce(_differ(*values, allowed), ~values[0].eqNullSafe(values[1]))
-            differs = differs | below
-        elif allowed is not None:
-            differs = differs | ~_is_near(*values, allowed)
-    return differs
-
-
-def _is_near(old: Column, new: Column, allowed: Decimal) -> Column:
-    """Whether two JSON numbers differ by so much at most; both may be missing."""
-    numbers = [value.cast("double").cast("decimal(38,9)") for value in (old, new)]
-    distance = F.abs(numbers[0] - numbers[1])
-    near = distance <= F.lit(allowed).cast("decimal(38,9)")
-    return F.coalesce(near, old.eqNullSafe(new))

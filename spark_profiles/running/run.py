@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from spark_profiles import progress, stores
 from spark_profiles.audit import guard, leases, migrations
+from spark_profiles.audit import history as histories
 from spark_profiles.audit.journal import FilesTable
 from spark_profiles.audit.records import FileStatus
 from spark_profiles.audit.states import SENT, RunStatus, is_settled
@@ -289,7 +290,7 @@ def _known(job: Job, audit: Audit, history: Sequence[Run], name: str, wish: Wish
     over = (RunStatus.CONFIRMED, RunStatus.UNCONFIRMED)
     settled = [r for r in history if r.status in over and not r.kind]
     rejected = any(former.rejected for former in settled)
-    delivered, strays = audit.delivered_after(history, name), audit.strays(history, name)
+    delivered, strays = audit.delivered_after(history, name), histories.strays(audit, history, name)
     if delivered is not None and strays is not None:
         delivered = delivered.join(strays.select("address"), on="address", how="left_anti")
     return changes.Known(
