@@ -202,9 +202,10 @@ def test_an_address_that_others_have_too_is_no_name_of_the_person(a_shop: Shop) 
         {**ZOE, "email": "us@home.example"},
     ]
     run_with_dirt(a_shop, family)
-    known = persons.find(a_shop.job.tables(), ["cz77x"])
-    assert (known.profiles, known.emails) == ((("shop", "cz77x"),), ())
-    assert persons.find(a_shop.job.tables(), ["c7"]).profiles == ()
+    tables, zoe = a_shop.job.tables(), ("shop", "cz77x")
+    assert persons.search(tables, ["cz77x", "c7"]).profiles == {"cz77x": (zoe,), "c7": ()}
+    known = persons.known(tables, ["cz77x"], [zoe])
+    assert (known.profiles, known.emails) == ((zoe,), ())
 
 
 def test_a_file_without_lines_left_goes(tmp_path: Path) -> None:

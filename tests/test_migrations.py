@@ -76,7 +76,7 @@ def test_tables_of_the_first_version_are_migrated_and_still_read(a_shop: Shop) -
     assert "delta.constraints.keys" in properties(a_shop, "lines")
     assert "delta.constraints.known_status" in properties(a_shop, "runs")
     with pytest.raises(Exception, match=r"(?i)constraint"):
-        written_by_the_engine(audit, "delivered", ("shop", None, "{}", "{}", "h", "r"))
+        written_by_the_engine(audit, "delivered", ("shop", None, "{}", "{}", "h", "r", "a"))
 
     first, second = audit.runs("shop")
     assert (first.status, first.lines, first.confirmed) == (RunStatus.CONFIRMED, 3, 3)
@@ -104,7 +104,7 @@ def test_new_tables_are_of_this_version_at_once(a_shop: Shop) -> None:
     for table, checks in schemas.CHECKS.items():
         assert {f"delta.constraints.{name}" for name in checks} <= properties(a_shop, table).keys()
     with pytest.raises(Exception, match=r"(?i)constraint"):
-        written_by_the_engine(audit, "delivered", ("shop", None, "{}", "{}", "h", "r"))
+        written_by_the_engine(audit, "delivered", ("shop", None, "{}", "{}", "h", "r", "a"))
     with pytest.raises(deltalake.exceptions.DeltaError, match="validation"):
         DeltaTables(a_shop.job.audit).put_records("files", "r", [
             {"run_id": "r", "file": "f", "operation": "UPSERT", "status": "lost"}

@@ -219,7 +219,8 @@ def test_every_line_makes_the_delivered_profile_the_wanted_one(
 def lines_of(spark: SparkSession, pairs: dict[str, Any], delivery: Delivery) -> list[Any]:
     """Key, line and saved bytes of each pair of delivered and wanted profile."""
     texts = [
-        [("n", key, '{"email_hash":"e"}', json_text(pair[side]), json_text(pair[side]), "r1")
+        [("n", key, '{"email_hash":"e"}', json_text(pair[side]), json_text(pair[side]), "r1",
+          f"{key}|email_hash|||")
          for key, pair in pairs.items()]
         for side in (0, 1)
     ]  # fmt: skip
@@ -293,7 +294,9 @@ def test_only_what_the_platform_holds_for_certain_is_patched(spark: SparkSession
         "twice": before.replace("}", ',"n":1}'),
         "no json": "{",
     }
-    rows = [("n", key, "{}", text, "h", "exact") for key, text in unusual.items()]
+    rows: list[tuple[Any, ...]] = [
+        ("n", key, "{}", text, "h", "exact") for key, text in unusual.items()
+    ]
     rows += [
         ("n", "certain", "{}", before, "h", "exact"),
         ("n", "in doubt", "{}", before, schemas.IN_DOUBT, "exact"),
@@ -301,10 +304,13 @@ def test_only_what_the_platform_holds_for_certain_is_patched(spark: SparkSession
         ("n", "other identifier", '{"a":1}', before, "h", "exact"),
         ("n", "asked for", "{}", before, "h", "exact"),
     ]
-    delivered = spark.createDataFrame(rows, schemas.DELIVERED)
+    at = [f"{row[1]}{' before' if row[1] == 'other identifier' else ''}" for row in rows]
+    addressed = [(*row, address) for row, address in zip(rows, at, strict=True)]
+    delivered = spark.createDataFrame(addressed, schemas.DELIVERED)
     wanted = spark.createDataFrame(
-        [(row[1], "{}", after, "new") for row in rows] + [("new", "{}", after, "new")],
-        "profile_key string, identifier string, payload string, payload_hash string",
+        [(key, "{}", after, "new", key) for key in [*(row[1] for row in rows), "new"]],
+        "profile_key string, identifier string, payload string, payload_hash string,"
+        " address string",
     )
     resend = spark.createDataFrame([("asked for",)], "profile_key string")
     found = changes.between(
@@ -315,8 +321,12 @@ def test_only_what_the_platform_holds_for_certain_is_patched(spark: SparkSession
     planned = patches.planned(found, shape(), delivery, spells_json=session.is_sail(spark))
     lines = commands.lines(planned, delivery, is_patched=True).collect()
     assert {row["profile_key"] for row in lines if row["patch"]} == {"certain"}
-    assert {row["strategy"] for row in lines if not row["patch"]} == {"FORCE_REPLACE"}
-    assert len(lines) == len(rows) + 1
+    whole = [row for row in lines if not row["patch"] and row["operation"] == "UPSERT"]
+    assert {row["strategy"] for row in whole} == {"FORCE_REPLACE"}
+    assert [row["profile_key"] for row in lines if row["operation"] == "DELETE"] == [
+        "other identifier"
+    ]
+    assert len(lines) == len(rows) + 2
 
 
 def test_assumptions_go_with_minimal_only_and_are_part_of_the_hash() -> None:

@@ -356,7 +356,7 @@ def _erase_tables(audit: Audit, found: Persons) -> None:
             "rejected_lines",
             keys,
             on=["name", "profile_key"],
-            columns=["profile_key", "payload", "payload_hash", "message"],
+            columns=["profile_key", "address", "payload", "payload_hash", "message"],
         )
     for table, column in _MESSAGES.items():
         mentioned = audit.read(table).where(persons.mentions(column, found, short_ids=True))

@@ -100,6 +100,16 @@ class DeltaTables:
         """The columns of the table, as Spark writes them in JSON."""
         return self._open(table).schema().to_json()
 
+    def add_columns(self, table: str, schema: str) -> None:
+        """Add the columns of `schema`, that of Spark as JSON, which the table lacks."""
+        from deltalake import Schema  # noqa: PLC0415  optional
+
+        target = self._open(table)
+        known = {field.name for field in target.schema().fields}
+        lacking = [field for field in Schema.from_json(schema).fields if field.name not in known]
+        if lacking:
+            target.alter.add_columns(lacking)
+
     def put_records(self, table: str, run_id: str, records: Sequence[Row]) -> None:
         """Make these what the table holds of the run; members that it lacks are ignored."""
         of_run = [{**row, "run_id": run_id} for row in records]

@@ -13,7 +13,8 @@ ONE_ROW = {
     "leases": "One row is a definition: which process may run it, and until when.",
     "runs": "One row is a run.",
     "lines": "One row is a platform address whose profile differs from its delivery, and what a run"
-    " does about it; a user whose address changed has two. It is written before anything is sent: files are a pure function of it.",
+    " does about it; a user whose address changed has two. It is written before anything is sent:"
+    " files are a pure function of it.",
     "files": "One row is an import file, or a part of one, sent again to find failed lines.",
     "property_stats": "One row is a property of the profile in a run, over all wanted profiles.",
     "refused_rows": "One row is a source row that we refused.",

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from spark_profiles.audit import places
 from spark_profiles.audit.attribution import Evidence
 from spark_profiles.audit.records import FileRecord
-from spark_profiles.audit.schemas import DELETE, NEW, UPSERT
+from spark_profiles.audit.schemas import DELETE, KEPT, NEW, UPSERT
 from spark_profiles.engine import frames
 
 if TYPE_CHECKING:
@@ -165,3 +165,16 @@ def _was_there() -> Column:
     """Whether the address of a line held a profile before; older lines only say it of users."""
     is_older = F.col("phase").isNull() & (F.col("change") != NEW)
     return F.col("delivered_hash").isNotNull() | is_older
+
+
+def rejected(audit: Audit, name: str) -> DataFrame:
+    """How many runs had a payload rejected; one row is a payload at an address."""
+    of_name = (F.col("name") == name) & F.col("address").isNotNull()
+    rows = audit.read("rejected_lines").where(of_name).groupBy("address", "payload_hash")
+    return rows.agg(F.countDistinct("run_id").alias("times"))
+
+
+def kept(audit: Audit, run_id: str) -> DataFrame:
+    """Who was gone but kept in a run, and since when; one row is a profile."""
+    lines = audit.of_run("lines", run_id).where(F.col("change") == KEPT)
+    return lines.select("profile_key", "since")

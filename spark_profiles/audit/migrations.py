@@ -111,7 +111,14 @@ def _fill(audit: Audit, table: str, rows: DataFrame, *, on: Sequence[str]) -> No
 
 
 def _widen(audit: Audit, table: str) -> None:
-    """Add the columns that a table lacks: an append of nothing, which merges the schemas."""
+    """Add the columns that a table lacks: an append of nothing, which merges the schemas.
+
+    Sail does not do that where a table has CHECKs, so there delta-rs adds columns first; columns
+    inside others were only added before there were CHECKs.
+    """
+    wanted = audit.spark.createDataFrame([], schemas.TABLES[table]).schema
+    if audit.add_columns(table, wanted) and _has(audit.schema(table), wanted):
+        return
     nothing = audit.spark.createDataFrame([], schemas.TABLES[table]).write.format("delta")
     audit.save(nothing.mode("append").option("mergeSchema", "true"), table)
 

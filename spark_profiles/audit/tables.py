@@ -107,6 +107,13 @@ class Audit:
             return T.StructType.fromJson(json.loads(self._by_delta_rs.schema(table)))
         return self.read(table).schema
 
+    def add_columns(self, table: str, wanted: T.StructType) -> bool:
+        """Add the columns that the table lacks; False: only Spark can do that here."""
+        if not self._by_delta_rs:
+            return False
+        self._by_delta_rs.add_columns(table, wanted.json())
+        return True
+
     def of_run(self, table: str, run_id: str) -> DataFrame:
         """The rows of one run."""
         return self.read(table).where(F.col("run_id") == run_id)
@@ -206,21 +213,6 @@ class Audit:
         """
         is_sent = any(run.status in states.SENT for run in history)
         return self.delivered(name) if is_sent or self.is_sail else None
-
-    def rejected(self, name: str) -> DataFrame:
-        """How many runs had a payload rejected; one row is a payload at an address."""
-        of_name = (F.col("name") == name) & F.col("address").isNotNull()
-        return (
-            self.read("rejected_lines")
-            .where(of_name)
-            .groupBy("address", "payload_hash")
-            .agg(F.countDistinct("run_id").alias("times"))
-        )
-
-    def kept(self, run_id: str) -> DataFrame:
-        """Who was gone but kept in a run, and since when; one row is a profile."""
-        kept = self.of_run("lines", run_id).where(F.col("change") == schemas.KEPT)
-        return kept.select("profile_key", "since")
 
     def stats(self, run_id: str) -> tuple[guard.PropertyStats, ...]:
         """What the properties of a run's profiles were like."""

@@ -282,8 +282,7 @@ def _refusal(definition: Definition) -> Column:
 def _account_refusal() -> Column:
     """Why a user cannot have the account inside the profile: another user has it as well."""
     # Users without account are spread by their key, so that they do not meet in one task.
-    claim = Window.partitionBy(
-        F.col("sp_account").isNull(), F.coalesce("sp_account", F.col("sp_key").cast("string"))
-    )
-    claimants = F.count(F.lit(1)).over(claim)
+    account = F.concat(F.lit("account "), "sp_account")
+    key = F.concat(F.lit("key "), F.col("sp_key").cast("string"))
+    claimants = F.count(F.lit(1)).over(Window.partitionBy(F.coalesce(account, key)))
     return F.when(F.col("sp_account").isNotNull() & (claimants > 1), F.lit(ACCOUNT_CONTESTED))

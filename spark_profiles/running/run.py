@@ -22,13 +22,12 @@ from typing import TYPE_CHECKING, Any
 
 from spark_profiles import progress, stores
 from spark_profiles.audit import guard, leases, migrations
-from spark_profiles.audit import history as histories
 from spark_profiles.audit.journal import FilesTable
 from spark_profiles.audit.records import FileStatus
-from spark_profiles.audit.states import SENT, RunStatus, is_settled
+from spark_profiles.audit.states import RunStatus, is_settled
 from spark_profiles.audit.tables import Audit
 from spark_profiles.delivery import upload
-from spark_profiles.engine import frames, session, watching
+from spark_profiles.engine import session, watching
 from spark_profiles.errors import (
     GuardError,
     IntegrityError,
@@ -42,7 +41,7 @@ from spark_profiles.lines import changes
 from spark_profiles.planning import pipeline, sdl_fit
 from spark_profiles.profiles import nesting
 from spark_profiles.progress import Event
-from spark_profiles.running import recording, settling
+from spark_profiles.running import known, recording, settling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -249,7 +248,8 @@ def _build(job: Job, audit: Audit, definition: Definition, wish: Wish) -> Run:
         now=job.now,
         listener=job.listener,
     )
-    _tell_unknown(job, recorded.lines, wish)
+    for step, keys in (("resend", wish.resend), ("remove", wish.remove)):
+        known.tell_unknown(recorded.lines, step, keys, job.listener)
     unfit = []
     if asked:
         unfit = recording.unfit(recorded.to_send, nesting.shape(plan.profiles), asked)
@@ -269,7 +269,7 @@ def _plan(
         as_of=wish.as_of,
         tables=wish.tables,
         data=wish.data,
-        known=_known(job, audit, history, definition.name, wish),
+        known=known.of_run(audit, history, definition.name, resend=wish.resend, remove=wish.remove),
         policy=job.policy,
     )
 
@@ -283,42 +283,6 @@ def _asked(job: Job, plan: Plan) -> list[sdl_fit.Asked]:
     if job.schema is None or plan.kind:  # what was delivered before is no question of today's
         return []
     return pipeline.asked(plan, job.schema)
-
-
-def _known(job: Job, audit: Audit, history: Sequence[Run], name: str, wish: Wish) -> changes.Known:
-    """What the tables know of profiles; frames only where there is something to know."""
-    over = (RunStatus.CONFIRMED, RunStatus.UNCONFIRMED)
-    settled = [r for r in history if r.status in over and not r.kind]
-    rejected = any(former.rejected for former in settled)
-    delivered, strays = audit.delivered_after(history, name), histories.strays(audit, history, name)
-    if delivered is not None and strays is not None:
-        delivered = delivered.join(strays.select("address"), on="address", how="left_anti")
-    return changes.Known(
-        delivered=delivered,
-        strays=strays,
-        is_first=not any(former.status in SENT for former in history),
-        rejected=audit.rejected(name) if rejected else None,
-        kept=audit.kept(settled[-1].run_id) if settled and settled[-1].kept else None,
-        resend=_keys(job.spark, wish.resend),
-        remove=_keys(job.spark, wish.remove),
-        inexact=tuple(former.run_id for former in history if not former.is_exact),
-    )
-
-
-def _tell_unknown(job: Job, lines: DataFrame, wish: Wish) -> None:
-    """Report how many keys to send or delete are in no source and in no delivery."""
-    for step, keys in (("resend", wish.resend), ("remove", wish.remove)):
-        asked = _keys(job.spark, keys)
-        unknown = 0 if asked is None else asked.join(lines, on="profile_key", how="anti").count()
-        if unknown:
-            text = f"{unknown:,} of {len(keys):,} keys are in no source and in no delivery"
-            job.listener(Event(step, text))
-
-
-def _keys(spark: SparkSession, keys: Sequence[str]) -> DataFrame | None:
-    if not keys:
-        return None
-    return frames.of(spark, [(key,) for key in keys], "profile_key string")
 
 
 def _guard(

@@ -8,19 +8,22 @@ A failing history is printed as it can be played again:
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from histories import days, laws
 from histories.days import Day, Shape
 from spark_profiles.emulator import server
+from spark_profiles.emulator.behaviour import Behaviour
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,12 +41,26 @@ FAULTS = (
 """What may become of a request; `after`: the platform took it all the same."""
 
 EXECUTIONS = ("well", "failed", "cancelled")
+CLEAN_ENDS = {
+    "run": ("confirmed",),
+    "rollback": ("confirmed", "definition", "source"),  # nothing was sent, or lines were erased
+    "erase": ("erased", "not_found"),
+}
+"""Kind of a step -> how it may end when nothing happens to it."""
+ERASES_NOBODY = -1
 
 
 @dataclass(frozen=True)
 class Step:
     """One start of the job, and what happens to it."""
 
+    kind: str = "run"
+    """A key of CLEAN_ENDS: a rollback is one of the newest run that was sent."""
+    whom: int = ERASES_NOBODY
+    """Of an erasure: the place of the person in the tables, counted on from the first again.
+    ERASES_NOBODY: only what was stopped is continued."""
+    by: str = "customer_id"
+    """Of an erasure: the column that names the person."""
     day: Day | None = None
     """What changed since the last export; None: the same export again."""
     shape: Shape = Shape()  # noqa: RUF009  frozen
@@ -60,13 +77,19 @@ class Step:
     executions: tuple[str, ...] = ()
     """How the next executions end: each one of EXECUTIONS."""
     rejects: int = 0
-    """Every so-manieth customer is rejected by the platform; 0: none."""
+    """The commands of every so-manieth identifier are rejected by the platform; 0: none."""
     lose_error_files: bool = False
 
     @property
     def is_clean(self) -> bool:
         """Whether nothing was done to it."""
-        return self == Step(day=self.day, shape=self.shape)
+        clean = Step(self.kind, self.whom, self.by, self.day, self.shape)
+        return self == clean
+
+    @property
+    def clean_ends(self) -> tuple[str, ...]:
+        """How it may end when nothing happens to it."""
+        return CLEAN_ENDS[self.kind]
 
 
 @dataclass(frozen=True)
@@ -76,6 +99,8 @@ class History:
     steps: tuple[Step, ...]
     mutation: str = ""
     engine: str = "sail"
+    behaviour: Behaviour = Behaviour()  # noqa: RUF009  frozen
+    """What the platform does where its documentation leaves that open."""
 
 
 @dataclass
@@ -126,6 +151,8 @@ class World:
         self.history = history
         self.tables, self.shape = days.OPENING, Shape()
         self.ended: list[Ended] = []
+        self.erasures: list[laws.Erasure] = []
+        self.figures: Counter[str] = Counter()
         self._begun = 0
         (folder / "token").write_text(TOKEN)
 
@@ -153,13 +180,20 @@ class World:
         """What the worker is asked; the platform is told its faults, the tables are exported."""
         self._begun += 1
         number = self._begun
-        if step.day is not None:
-            self.tables = self.tables.after(step.day)
-        self.shape = step.shape
         data = self.folder / f"data-{number}"
-        days.export(self.tables, data, step.source)
+        users = self._erased(step) if step.kind == "erase" else []
+        if step.kind == "run":
+            if step.day is not None:
+                self.tables = self.tables.after(step.day)
+            self.shape = step.shape
+            days.export(self.tables, data, step.source)
         self._platform(step)
+        sent = ("uploading", "confirmed", "unconfirmed")
+        newest = [run["run_id"] for run in laws.runs(self.folder) if run["status"] in sent][-1:]
         return {
+            "kind": step.kind,
+            "users": users,
+            "run_id": "".join(newest),
             "folder": str(self.folder),
             "data": str(data),
             "as_of": self.tables.as_of.strftime("%Y-%m-%d"),
@@ -177,6 +211,35 @@ class World:
             "outcome": str(self.folder / f"outcome-{number}"),
         }
 
+    def _erased(self, step: Step) -> list[str]:
+        """The names of whom to erase; they leave the tables, so that no run brings them again."""
+        people = self.tables.people
+        if step.whom == ERASES_NOBODY or len(people) == 1:
+            return []
+        person = people[step.whom % len(people)]
+        given = person[step.by] or person["customer_id"]
+        keys = laws.known_keys(self.folder, given)
+        self.tables = self.tables.without(person)
+        former = keys - {one["customer_id"] for one in self.tables.people}
+        self.tables = replace(self.tables, never=self.tables.never | former)
+        self.erasures.append(laws.Erasure(given, keys, former))
+        return [given]
+
+    def finish(self) -> None:
+        """Continue erasures that were stopped, then play a clean run without contests.
+
+        A run that may have reached the platform is settled by a run first.
+        """
+        if laws.pending_erasures(self.folder):
+            if any(run["status"] == "uploading" for run in laws.runs(self.folder)):
+                self.step(Step(shape=self.shape))
+            ended = self.step(Step("erase"))
+            assert ended.how == "erased", ended
+            assert not laws.pending_erasures(self.folder)
+        day = Day() if self.tables.contests else None
+        self.step(Step(day=day, shape=self.shape))
+        self.figures += laws.after_history(self)
+
     def _platform(self, step: Step) -> None:
         store, verdicts = self.emulator.store, list(step.executions)
         start = type(store).start
@@ -193,7 +256,9 @@ class World:
             return begun
 
         def rejects(command: dict[str, Any]) -> bool:
-            return bool(step.rejects) and int(command["user_account_id"][1:]) % step.rejects == 0
+            value = command.get("user_account_id") or command["email_hash"]
+            drawn = int(hashlib.sha256(value.encode()).hexdigest()[:8], 16)
+            return bool(step.rejects) and drawn % step.rejects == 0
 
         store.start = started  # type: ignore[method-assign]
         self.emulator.faults.rejects = rejects
@@ -215,14 +280,23 @@ def world(history: History, workers: Workers) -> Iterator[World]:
     """A new shop and platform."""
     folder = Path(tempfile.mkdtemp(prefix="history-"))
     try:
-        with server.running(folder / "datamart.sqlite", token=TOKEN) as emulator:
+        with server.running(
+            folder / "datamart.sqlite", token=TOKEN, behaviour=history.behaviour
+        ) as emulator:
             yield World(folder, emulator, workers, history)
     finally:
         shutil.rmtree(folder)
 
 
-def play(history: History, workers: Workers | None = None) -> list[Ended]:
+def play(
+    history: History, workers: Workers | None = None, figures: Counter[str] | None = None
+) -> list[Ended]:
     """Play the steps, then a clean one; returns how each ended.
+
+    Args:
+        history: what to play.
+        workers: who takes the steps; None: servers of its own.
+        figures: what is counted is added to it.
 
     Raises:
         AssertionError: the law was broken.
@@ -233,8 +307,9 @@ def play(history: History, workers: Workers | None = None) -> list[Ended]:
         with world(history, own) as shop:
             for step in history.steps:
                 shop.step(step)
-            shop.step(Step(shape=shop.shape))
-            laws.after_history(shop)
+            shop.finish()
+            if figures is not None:
+                figures.update(shop.figures)
             return shop.ended
     except (AssertionError, laws.BrokenStepError) as error:
         error.add_note(f"play({history!r})")

@@ -30,6 +30,7 @@ import pyspark.sql.connect.session  # noqa: F401  imported once, before the fork
 
 from histories import mutations
 from spark_profiles import stores
+from spark_profiles.aftercare import erase, rollback
 from spark_profiles.audit import guard
 from spark_profiles.audit.delta_rs import DeltaTables
 from spark_profiles.audit.tables import Audit
@@ -162,6 +163,8 @@ def name_what_is_recorded() -> None:
     def of_records(_: Any, table: str, run_id: str, records: Any) -> str:
         if table == "runs":
             return doing.get()
+        if table == "erasures":
+            return f"({records[0]['status']})"
         states = {str(record["status"]) for record in records if "status" in record}
         if not states:
             return ""
@@ -244,6 +247,36 @@ class Wire(httpx.HTTPTransport):
         return spoiled.get(fault, answer)
 
 
+def build_and_deliver(step: dict[str, Any], job: run.Job, client: datamart.Datamart) -> str:
+    """An ordinary run."""
+    done = run.run(
+        job,
+        loader.parse_yaml(step["definition"]),
+        client,
+        as_of=step["as_of"],
+        data=step["data"],
+        accepted=guard.Acceptance(AllButEmpty() if step["accept"] else (), "test", "drawn"),
+    )
+    return done.status.value
+
+
+def roll_back(step: dict[str, Any], job: run.Job, client: datamart.Datamart) -> str:
+    """A rollback of the newest run that was sent."""
+    names = ("deletes", "moves") if step["accept"] else ()
+    accepted = guard.Acceptance(names, "test", "drawn")
+    done = rollback.rollback(job, step["run_id"], client, accepted=accepted)
+    return done.status.value
+
+
+def erase_persons(step: dict[str, Any], job: run.Job, client: datamart.Datamart) -> str:
+    """An erasure of a person, or the continuation of those that were stopped."""
+    erase.erase(job, step["users"], client)
+    return "erased"
+
+
+KINDS = {"run": build_and_deliver, "rollback": roll_back, "erase": erase_persons}
+
+
 def take(step: dict[str, Any]) -> dict[str, Any]:
     """Take the step; returns how it ended."""
     folder = Path(step["folder"])
@@ -269,17 +302,9 @@ def take(step: dict[str, Any]) -> dict[str, Any]:
         policy=changes.Policy(most_rejections=1_000),  # or the last run would leave lines out
     )
     try:
-        done = run.run(
-            job,
-            loader.parse_yaml(step["definition"]),
-            client,
-            as_of=step["as_of"],
-            data=step["data"],
-            accepted=guard.Acceptance(AllButEmpty() if step["accept"] else (), "test", "drawn"),
-        )
+        return {"ended": KINDS[step["kind"]](step, job, client)}
     except SparkProfilesError as error:
         return {"ended": error.code, "message": str(error)}
-    return {"ended": done.status.value, "run_id": done.run_id}
 
 
 def child(step: dict[str, Any]) -> None:
