@@ -131,12 +131,19 @@ def run(done: Run, *, as_json: bool) -> None:
         return
     _results.print(f"Run {done.run_id}: {IN_WORDS[done.status]}.", markup=False)
     counts(done)
+    rare = {
+        "moved to another address": done.moved,
+        "deleted at a former address": done.left_addresses,
+        "former user of an address that has another user": done.replaced,
+        "sent again because of a delete": done.resent,
+        "gone but kept": done.kept,
+        "held": done.held,
+        "unusable and left as delivered": done.unusable,
+    }
     lines = (
         f"profiles {_number(done.profiles)}: new {_number(done.new)},"
         f" changed {_number(done.changed)}, same {_number(done.same)}, gone {_number(done.gone)}"
-        + (f", gone but kept {_number(done.kept)}" if done.kept else "")
-        + (f", held {_number(done.held)}" if done.held else "")
-        + (f", unusable and left as delivered {_number(done.unusable)}" if done.unusable else "")
+        + "".join(f", {what} {_number(count)}" for what, count in rare.items() if count)
     )
     _results.print(lines, markup=False)
     _results.print(
