@@ -1,14 +1,17 @@
-"""1 % of a million profiles changed: exactly these become lines, and what finding them costs.
+"""1 % of a million profiles changed, 0.1 % moved: exactly these become lines, and what it costs.
 
     python -m benchmarks.changes --profiles 1000000 --engine spark
 
 A first load (all lines new) and the day after (one in a hundred changed) are recorded as Delta
-tables from the same wanted profiles of about 1 KB; both are timed as whole steps, alternating.
+tables from the same wanted profiles of about 1 KB; both are timed as whole steps, alternating:
+seconds, and seconds of all processors.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import statistics
 import tempfile
 import time
@@ -29,7 +32,9 @@ AS_OF = datetime(2026, 3, 31, tzinfo=timezone.utc)
 
 
 def profiles(spark: SparkSession, count: int, *, day: int) -> DataFrame:
-    """Wanted profiles: on day 1 every hundredth differs from day 0."""
+    """Wanted profiles: on day 1 every hundredth differs from day 0, and one in 1,000 has moved."""
+    moved = (F.col("id") % 1000 == 7) & F.lit(day == 1)
+    account = F.concat(F.col("id").cast("string"), F.when(moved, "-new").otherwise(""))
     changed = (F.col("id") % 100 == 0) & F.lit(day == 1)
     filler = F.concat_ws("", *[F.sha2(F.concat_ws("-", "id", F.lit(n)), 512) for n in range(7)])
     payload = F.concat(
@@ -38,19 +43,32 @@ def profiles(spark: SparkSession, count: int, *, day: int) -> DataFrame:
     )  # fmt: skip
     rows = spark.range(count).select(
         F.col("id").cast("string").alias("profile_key"),
-        F.concat(F.lit('{"user_account_id":"'), F.col("id"), F.lit('"}')).alias("identifier"),
+        F.concat(F.lit('{"user_account_id":"'), account, F.lit('"}')).alias("identifier"),
+        F.concat(account, F.lit("|user_account_id|||"), F.col("id")).alias("address"),
         payload.alias("payload"),
     )
     return rows.withColumn("payload_hash", F.sha2("payload", 256))
 
 
-def recorded(delivered: DataFrame | None, wanted: DataFrame, place: str) -> float:
-    """Seconds to record the lines of what differs."""
-    begun = time.monotonic()
+def recorded(delivered: DataFrame | None, wanted: DataFrame, place: str) -> tuple[float, float]:
+    """Seconds, and seconds of all processors, to record the lines of what differs."""
+    begun, busy = time.monotonic(), processors()
     between = changes.between(delivered, wanted, as_of=AS_OF, known=Known())
-    lines = commands.lines(between)
+    lines = commands.lines(between, is_first=delivered is None)
     lines.write.format("delta").mode("overwrite").option("overwriteSchema", "true").save(place)
-    return time.monotonic() - begun
+    return time.monotonic() - begun, processors() - busy
+
+
+def processors() -> float:
+    """Seconds that this process and its children have worked, the JVM among them."""
+    mine = os.times()
+    below = 0.0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            if fields[1] == str(os.getpid()):
+                below += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return mine.user + mine.system + below
 
 
 def main() -> None:
@@ -76,13 +94,17 @@ def main() -> None:
                 row["change"]: row["count"] for row in found.groupBy("change").count().collect()
             }
             right = found.where(F.col("profile_key").cast("long") % 100 == 0).count()
-            expected = len(range(0, given.profiles, 100))
-            if sent != {"changed": expected} or right != expected:
+            expected, moved = (len(range(n, given.profiles, by)) for n, by in ((0, 100), (7, 1000)))
+            if sent != {"changed": expected, "moved": moved, "left": moved} or right != expected:
                 message = f"not the changed profiles became lines: {sent}, {right} right"
                 raise SystemExit(message)
-    first, second = statistics.median(firsts[1:]), statistics.median(seconds[1:])
-    print(f"{given.engine}: {expected:,} of {given.profiles:,} profiles changed, all of them found")
-    print(f"first load {first:.1f} s, day after {second:.1f} s, ratio {second / first:.2f}")
+    (first, busy_first), (second, busy_second) = (
+        map(statistics.median, zip(*times[1:], strict=True)) for times in (firsts, seconds)
+    )
+    counted = f"{expected:,} of {given.profiles:,} profiles changed, {moved:,} moved"
+    print(f"{given.engine}: {counted}, all of them found")
+    print(f"first load {first:.1f} s ({busy_first:.1f} of processors)")
+    print(f"day after {second:.1f} s ({busy_second:.1f} of processors)")
 
 
 if __name__ == "__main__":

@@ -55,6 +55,8 @@ class SparkProfilesError(Exception):
 
     code: ClassVar[str] = "error"
     exit_code: ClassVar[int] = 1
+    receipts: Sequence[dict[str, Any]] = ()
+    """Of an erasure: of those who were erased all the same."""
 
     def __init__(self, message: str, *problems: Problem) -> None:
         # Positional arguments only, so that the error survives pickling between processes.
@@ -137,5 +139,3 @@ class NotFoundError(SparkProfilesError):
 
     code = "not_found"
     exit_code = 12
-    receipts: Sequence[dict[str, Any]] = ()
-    """Of those who were erased all the same."""

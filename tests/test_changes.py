@@ -143,8 +143,11 @@ def test_what_was_rejected_asked_for_or_removed(spark: SparkSession) -> None:
     cases |= {"same, asked": (BASE, BASE), "removed, never there": (None, BASE)}
     text = json.dumps(after)
     rejected = spark.createDataFrame(
-        [(address(k), text, n) for k, n in {"twice": 2, "thrice": 3, "thrice, asked": 3}.items()],
-        "address string, payload_hash string, times int",
+        [
+            (address(key), text, times, "UPSERT")
+            for key, times in {"twice": 2, "thrice": 3, "thrice, asked": 3}.items()
+        ],
+        "address string, payload_hash string, times int, operation string",
     )
 
     def keys(*names: str) -> DataFrame:
@@ -192,9 +195,11 @@ def test_nothing_was_ever_delivered_is_the_same_as_an_empty_table(
     )
     for name in ("payload", "payload_hash", "identifier", "address"):
         rows = rows.withColumn(name, F.when(~F.col("is_unusable"), F.col(name)))
-    rejected = [(address(key), json.dumps(BASE), 3) for key in ("1", "2", "6")]
+    rejected = [(address(key), json.dumps(BASE), 3, "UPSERT") for key in ("1", "2", "6")]
     known = Known(
-        rejected=spark.createDataFrame(rejected, "address string, payload_hash string, times int"),
+        rejected=spark.createDataFrame(
+            rejected, "address string, payload_hash string, times int, operation string"
+        ),
         resend=spark.createDataFrame([("2",), ("3",)], "profile_key string"),
         remove=spark.createDataFrame([("4",), ("7",)], "profile_key string"),
     )

@@ -14,7 +14,7 @@ import shop
 from test_run import Shop
 
 from spark_profiles import stores
-from spark_profiles.aftercare import erase, kept, persons, receipts
+from spark_profiles.aftercare import erase, kept, mentions, persons, receipts
 from spark_profiles.audit.guard import Acceptance
 from spark_profiles.emulator import server
 from spark_profiles.errors import DefinitionError, UnconfirmedError
@@ -157,7 +157,7 @@ def test_an_erasure_that_was_stopped_is_continued_without_naming_anybody(
 ) -> None:
     run_with_dirt(a_shop, [*OTHERS, ZOE])
     users = ["cz77x"]
-    for module, name in ((run, "run"), (kept, "without"), (persons, "mentions")):
+    for module, name in ((run, "run"), (kept, "without"), (mentions, "mentions")):
         with monkeypatch.context() as stopping:
             stopping.setattr(module, name, _power_cut)
             with pytest.raises(RuntimeError, match="power cut"):

@@ -23,13 +23,21 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
-from spark_profiles.aftercare import kept, maintain, persons, receipts, removal, rollback
-from spark_profiles.aftercare.persons import Persons
-from spark_profiles.audit import history, leases
+from spark_profiles.aftercare import (
+    kept,
+    maintain,
+    mentions,
+    persons,
+    receipts,
+    removal,
+    rollback,
+)
+from spark_profiles.aftercare.mentions import Persons
+from spark_profiles.audit import history, leases, schemas
 from spark_profiles.audit.guard import Acceptance
 from spark_profiles.engine import frames
-from spark_profiles.errors import DefinitionError, NotFoundError, Problem
-from spark_profiles.lines import changes, commands
+from spark_profiles.errors import DefinitionError, NotFoundError, Problem, UnconfirmedError
+from spark_profiles.lines import address_changes, commands
 from spark_profiles.progress import Event
 from spark_profiles.running import run
 
@@ -73,6 +81,7 @@ def erase(
     key: str = "",
     vacuum_now: bool = False,
     document: Callable[[bytes], None] | None = None,
+    keep_successors: bool = False,
 ) -> list[dict[str, Any]]:
     """Remove persons from the platform, the audit tables and the kept import files.
 
@@ -90,6 +99,9 @@ def erase(
             `maintain`; nothing else may be reading or writing the tables.
         document: takes the bytes of a USER_POINTS_DELETION document that names the persons'
             user points; the platform deletes the whole person with it, not the profile alone.
+        keep_successors: users who have an address of these persons now are other persons. Without
+            it, a person who is delivered nowhere and whose address belongs to another key is not
+            erased: it may be the same person under that key.
 
     Returns:
         The receipts: hashes, counts and times, no names.
@@ -110,15 +122,26 @@ def erase(
         message = "There is nobody to erase"
         raise DefinitionError(message, Problem("user", "none given, and no erasure was stopped"))
     job.listener(Event("find", "looking for the persons in the audit tables"))
-    found = persons.search(audit, users)
+    found = persons.search(audit, users, keep_successors=keep_successors)
     begun = [*stopped, _intended(audit, found, key)] if found.certain else stopped
-    done = [_carried_out(job, audit, erasure, datamart, document) for erasure in begun]
+    done, failures = [], []
+    for erasure in begun:
+        try:
+            done.append(_carried_out(job, audit, erasure, datamart, document))
+        except UnconfirmedError as error:  # the others are erased all the same
+            failures.append(error)
     if vacuum_now:
         job.listener(Event("vacuum", "removing files of former table versions"))
         with _alone(job, audit):
             maintain.vacuum(audit, hours=0)
         done = [_record(audit, erasure, vacuumed_at=audit.now()) for erasure in done]
     written = [_receipt(erasure) for erasure in done]
+    if failures:
+        problems = [problem for failure in failures for problem in failure.problems]
+        message = f"{len(failures)} erasures are not finished; the same command continues"
+        unfinished = UnconfirmedError(message, *problems)
+        unfinished.receipts = written
+        raise unfinished
     _refuse_not_found(found, written)
     return written
 
@@ -129,23 +152,7 @@ def _refuse_not_found(found: persons.Search, written: list[dict[str, Any]]) -> N
     Raises:
         NotFoundError: there are some.
     """
-    problems = []
-    for text in found.profiles:
-        if text in found.certain:
-            continue
-        if text in found.ambiguous:
-            count = f"names {found.ambiguous[text]} users"
-            remedy = "`explain` shows them; give their keys"
-            problems.append(Problem(text, count, "one person", remedy))
-        elif text in found.unmarked:
-            paths = ", ".join(found.unmarked[text])
-            remedy = "give the key, or mark the property, build, and erase again"
-            found_in = f"is a value of {paths}, which is not marked `personal: identifying`"
-            problems.append(Problem(text, found_in, "a name of a person", remedy))
-        else:
-            remedy = "is it written as it was sent?"
-            problems.append(Problem(text, "found nowhere", "a name of a person", remedy))
-    if problems:
+    if problems := found.problems():
         message = f"{len(problems)} of {len(found.profiles)} given persons were not erased"
         error = NotFoundError(message, *problems)
         error.receipts = written
@@ -229,7 +236,7 @@ def _refused(audit: Audit, found: Persons) -> DataFrame:
     made = {one.definition_hash: one for one in audit.runs()}
     for one in made.values():
         members.setdefault(one.name, set()).update(_key_columns(rollback.recorded_definition(one)))
-    return persons.refused_rows(audit, found, {n: sorted(c) for n, c in members.items()})
+    return mentions.refused_rows(audit, found, {n: sorted(c) for n, c in members.items()})
 
 
 def _key_columns(made_of: Definition) -> set[str]:
@@ -251,7 +258,7 @@ def _carried_out(
     if found is None:
         return erasure
     if document:
-        document(_deletion_document(found))
+        document(_deletion_document(persons.own_identifiers(audit, found)))
     if erasure.status == REQUESTED and datamart:
         confirmed = sum(
             _deleted(job, audit, name, found, datamart) for name in sorted(dict(found.profiles))
@@ -281,7 +288,7 @@ def _deleted(job: Job, audit: Audit, name: str, found: Persons, datamart: Datama
 
     def planner(tables: Audit) -> Plan:
         nobody = gone.limit(0)
-        changed = changes.at_addresses(gone, nobody, as_of=runs[-1].as_of)
+        changed = address_changes.at_addresses(gone, nobody, as_of=runs[-1].as_of)
         rest = tables.delivered(name).count() - count
         return rollback.given(tables, made_of, runs[-1], changed, profiles=rest, kind=ERASURE)
 
@@ -298,11 +305,18 @@ def _may_be_there(
     """The persons' profiles that are delivered, or that the platform may have all the same."""
     mine = frames.of(audit.spark, keys, "name string, profile_key string")
     both = ["name", "profile_key"]
-    everybodys = audit.delivered(name)
-    delivered = everybodys.join(mine, on=both, how="left_semi")
-    may_be = history.may_be_there(audit, runs).join(mine, on=both, how="left_semi")
-    others = may_be.join(everybodys, on="address", how="left_anti")
-    return delivered.select(*history.PAYLOAD).unionByName(others.select(*history.PAYLOAD))
+    delivered = audit.delivered(name)
+    own = delivered.join(mine, on=both, how="left_semi")
+    # What is delivered for certain is there, whosever it is; else the platform may hold the
+    # person's profile at an address that another user was to take over.
+    certain = delivered.where(F.col("payload_hash") != schemas.IN_DOUBT).unionByName(own)
+    may_be = history.may_be_there(audit, runs).where(F.col("operation") == schemas.UPSERT)
+    others = (
+        may_be.join(mine, on=both, how="left_semi")
+        .join(certain.select("address").distinct(), on="address", how="left_anti")
+        .dropDuplicates(["address"])
+    )
+    return own.select(*history.PAYLOAD).unionByName(others.select(*history.PAYLOAD))
 
 
 def _erase_files(job: Job, audit: Audit, found: Persons) -> int:
@@ -359,19 +373,22 @@ def _erase_tables(audit: Audit, found: Persons) -> None:
             columns=["profile_key", "address", "payload", "payload_hash", "message"],
         )
     for table, column in _MESSAGES.items():
-        mentioned = audit.read(table).where(persons.mentions(column, found, short_ids=True))
+        mentioned = audit.read(table).where(mentions.mentions(column, found, short_ids=True))
         if mentioned.count():
             removal.blank(audit, table, mentioned, on=["run_id", column], columns=[column])
     if found.profiles:
         keys = _keys(audit, found)
+        # The line of who took an address over has the hash of what was there.
+        there = _of(audit, "lines", found).where(F.col("address").isNotNull())
+        removal.blank(audit, "lines", there, on=["name", "address"], columns=["delivered_hash"])
         for table in ("delivered", "lines"):
             removal.delete(audit, table, keys, on=["name", "profile_key"])
 
 
-def _deletion_document(found: Persons) -> bytes:
+def _deletion_document(identifiers: Sequence[str]) -> bytes:
     """USER_POINTS_DELETION: one JSON object a line, each names one user point."""
     lines = []
-    for text in found.identifiers:
+    for text in identifiers:
         named = json.loads(text)
         if "email_hash" in named:
             line = {"type": "USER_EMAIL", "hash": named["email_hash"]}

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from spark_profiles.aftercare import receipts
+from spark_profiles.aftercare import mentions, receipts
+from spark_profiles.aftercare.mentions import Persons, Profile
 from spark_profiles.core.addresses import KINDS
 from spark_profiles.definition.model import Definition
 from spark_profiles.engine import frames
+from spark_profiles.errors import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,38 +30,9 @@ if TYPE_CHECKING:
     from spark_profiles.audit.tables import Audit
 
 _EMAIL = re.compile(r"[^\s@\"'<>,;:()\[\]\\]+@[^\s@\"'<>,;:()\[\]\\]+\.[^\s@\"'<>,;:()\[\]\\]+")
-_SHORT = 4
-"""A shorter account id is looked for only where keys stand, or quoted in a message: 42 is often
-something else."""
 _MOST_LINKS = 20
 """So often may a key have changed: users are followed from key to key at one address."""
 Path = tuple[str, ...]
-Profile = tuple[str, str]
-"""Name of the definition and profile key."""
-
-
-@dataclass(frozen=True)
-class Persons:
-    """All names of the persons that one erasure is about. It is personal data itself."""
-
-    given: tuple[str, ...]
-    profiles: tuple[Profile, ...] = ()
-    identifiers: tuple[str, ...] = ()
-    """Line identifiers, as JSON texts."""
-    emails: tuple[str, ...] = ()
-    accounts: tuple[str, ...] = ()
-    """Keys, account ids, hashes and user agents, as they stand in data."""
-
-    def to_json(self) -> str:
-        """For the record of an erasure that has begun."""
-        return json.dumps(asdict(self), ensure_ascii=False)
-
-    @classmethod
-    def from_json(cls, text: str) -> Persons:
-        """The same again."""
-        parts = json.loads(text)
-        pairs = tuple((name, key) for name, key in parts.pop("profiles"))
-        return cls(profiles=pairs, **{name: tuple(part) for name, part in parts.items()})
 
 
 @dataclass(frozen=True)
@@ -68,6 +41,8 @@ class Search:
 
     profiles: Mapping[str, tuple[Profile, ...]]
     """Text, as it was given -> profiles of one person, or of none."""
+    succeeded: frozenset[str]
+    """Texts that name a user who is delivered nowhere, while another key has their address."""
     ambiguous: Mapping[str, int]
     """Text -> how many delivered persons have it: it names none of them for certain."""
     unmarked: Mapping[str, tuple[str, ...]]
@@ -82,22 +57,59 @@ class Search:
             text
             for text, profiles in self.profiles.items()
             if text not in self.ambiguous
+            and text not in self.succeeded
             and (profiles or (text in self.refused and text not in self.unmarked))
         )
 
+    def problems(self) -> list[Problem]:
+        """Why the texts that name nobody for certain do not; each is named as it was given."""
+        return [
+            Problem(text, *self._problem(text))
+            for text in self.profiles
+            if text not in self.certain
+        ]
 
-def search(audit: Audit, given: Iterable[str]) -> Search:
+    def _problem(self, text: str) -> tuple[str, str, str]:
+        """What was found, what was expected, and what to do."""
+        if text in self.succeeded:
+            found = "the user is delivered nowhere, and another key has their address now"
+            remedy = "give that key too, or say that it is another person: --keep-successors"
+            return found, "all keys of the person", remedy
+        if text in self.ambiguous:
+            found = f"names {self.ambiguous[text]} users"
+            return found, "one person", "`explain` shows them; give their keys"
+        if text in self.unmarked:
+            paths = ", ".join(self.unmarked[text])
+            found = f"is a value of {paths}, which is not marked `personal: identifying`"
+            remedy = "give the key, or mark the property, build, and erase again"
+            return found, "a name of a person", remedy
+        return "found nowhere", "a name of a person", "is it written as it was sent?"
+
+
+def search(audit: Audit, given: Iterable[str], *, keep_successors: bool = True) -> Search:
     """Whom each of these texts names: keys, account ids, user agents, addresses or their hashes.
 
     Reads `lines` and `delivered`; refused rows only for texts that name nobody.
+
+    Args:
+        audit: the tables.
+        given: the texts.
+        keep_successors: whether the users who have an address of these persons now are others.
     """
     texts = list(dict.fromkeys(text for text in given if text.strip()))
     found = _matches(audit, texts)
     delivered = _delivered(audit, {pair for pairs in found.values() for pair in pairs})
     ambiguous = {text: n for text in texts if (n := _most_alive(found[text], delivered)) > 1}
+    everybody = {pair for pairs in found.values() for pair in pairs}
+    succeeded = [] if keep_successors else [
+        text for text in texts
+        if found[text] and not found[text] & delivered
+        and _holders(audit, found[text]) - everybody
+    ]  # fmt: skip
     nobodys = [text for text in texts if not found[text]]
     return Search(
         {text: tuple(sorted(found[text])) for text in texts},
+        frozenset(succeeded),
         ambiguous,
         _unmarked(audit, nobodys) if nobodys else {},
         _in_refused_rows(audit, nobodys) if nobodys else frozenset(),
@@ -205,7 +217,9 @@ def _leaves(name: str, path: Path) -> Column:
     nothing = F.array().cast("array<string>")
     members = F.coalesce(F.from_json(value, "array<string>"), nothing)
     windows = F.coalesce(F.map_values(F.from_json(value, "map<string,string>")), nothing)
-    return F.concat(F.array(value), members, windows)
+    objects = F.from_json(value, "array<map<string,string>>")
+    inner = F.flatten(F.transform(objects, F.map_values))
+    return F.concat(F.array(value), members, windows, F.coalesce(inner, nothing))
 
 
 def _delivered(audit: Audit, keys: set[Profile]) -> set[Profile]:
@@ -215,6 +229,24 @@ def _delivered(audit: Audit, keys: set[Profile]) -> set[Profile]:
     mine = frames.of(audit.spark, sorted(keys), "name string, profile_key string")
     rows = audit.read("delivered").join(mine, on=["name", "profile_key"], how="left_semi")
     return {(row[0], row[1]) for row in rows.select("name", "profile_key").distinct().collect()}
+
+
+def _holders(audit: Audit, keys: set[Profile]) -> set[Profile]:
+    """The profiles that are delivered at addresses where these were sent."""
+    mine = frames.of(audit.spark, sorted(keys), "name string, profile_key string")
+    lines = audit.read("lines").join(mine, on=["name", "profile_key"], how="left_semi")
+    sent = lines.where(F.col("operation").isNotNull()).select("name", "address").distinct()
+    rows = audit.read("delivered").join(sent, on=["name", "address"], how="left_semi")
+    return {(row[0], row[1]) for row in rows.select("name", "profile_key").collect()}
+
+
+def own_identifiers(audit: Audit, persons: Persons) -> list[str]:
+    """The identifiers of the persons, without those that a profile of another user has now."""
+    mine = frames.of(audit.spark, sorted(persons.profiles), "name string, profile_key string")
+    others = audit.read("delivered").join(mine, on=["name", "profile_key"], how="left_anti")
+    rows = others.where(F.col("identifier").isin(*persons.identifiers)).select("identifier")
+    taken = {row[0] for row in rows.distinct().collect()}
+    return [text for text in persons.identifiers if text not in taken]
 
 
 def _most_alive(profiles: set[Profile], delivered: set[Profile]) -> int:
@@ -232,7 +264,8 @@ def _unmarked(audit: Audit, texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
     found: dict[str, set[str]] = {}
     rows = _profiles(audit)
     for name, path in places:
-        values = rows.select(_folded(F.explode(_leaves(name, path))).alias("folded"))
+        values = rows.select(F.explode(_leaves(name, path)).alias("value"))
+        values = values.select(_folded(F.col("value")).alias("folded"))
         met = given.join(values, on="folded", how="left_semi").collect()
         for row in met:
             found.setdefault(row["given"], set()).add(".".join(path))
@@ -244,15 +277,11 @@ def _in_refused_rows(audit: Audit, texts: Sequence[str]) -> frozenset[str]:
     given = frames.of(audit.spark, [(t, t.strip()) for t in texts], "given string, folded string")
     given = given.withColumn("folded", _folded(F.col("folded")))
     rows = audit.read("refused_rows")
-    values = rows.select(F.trim(F.explode(_row_values())).alias("folded"))
+    values = rows.select(F.explode(mentions.row_values()).alias("value"))
+    values = values.select(F.trim("value").alias("folded"))
     values = values.unionByName(rows.select(_folded(F.col("key")).alias("folded")))
     met = given.join(values, on="folded", how="left_semi").collect()
     return frozenset(row["given"] for row in met)
-
-
-def _row_values() -> Column:
-    """The values of a refused row, in lower case."""
-    return F.map_values(F.from_json(F.lower("row"), "map<string,string>"))
 
 
 # All names of a person
@@ -316,58 +345,3 @@ def _of_others(audit: Audit, keys: set[Profile], emails: Sequence[str]) -> set[s
     ]
     (row,) = others.agg(*counts).collect()
     return {email for number, email in enumerate(emails) if row[f"n{number}"]}
-
-
-# Where the names stand
-
-
-def _any(conditions: Iterable[Column]) -> Column:
-    whole = F.lit(False)
-    for condition in conditions:
-        whole = whole | F.coalesce(condition, F.lit(False))
-    return whole
-
-
-def mentions(column: str, persons: Persons, *, short_ids: bool) -> Column:
-    """Whether a text names one of the persons.
-
-    Args:
-        column: of text; JSON, or a message of the platform.
-        persons: whose names to look for: addresses, hashes, account ids of four characters on.
-        short_ids: also shorter account ids, within quotes.
-    """
-    long = [account for account in persons.accounts if len(account) >= _SHORT]
-    names = _patterns((*persons.emails, *long))
-    short = _patterns(name for name in persons.accounts if name not in long)
-    patterns = [rf"(^|[^a-z0-9._%+-])({'|'.join(names)})([^a-z0-9_-]|$)"] if names else []
-    patterns += [rf"[\"']({'|'.join(short)})[\"']"] if short and short_ids else []
-    return _any(F.lower(column).rlike(pattern) for pattern in patterns)
-
-
-def _patterns(names: Iterable[str]) -> list[str]:
-    """Patterns of the names, as they are and as JSON writes them."""
-    written = {
-        form for name in names for form in (name, json.dumps(name, ensure_ascii=False)[1:-1])
-    }
-    return [re.escape(form.lower()) for form in sorted(written)]
-
-
-def refused_rows(audit: Audit, persons: Persons, members: dict[str, Sequence[str]]) -> DataFrame:
-    """The refused rows about the persons: by their key, an address, or a column that is a key.
-
-    Args:
-        audit: the tables.
-        persons: whose rows to find.
-        members: the columns of raw rows that hold keys, by the name of the definition.
-    """
-    runs = audit.read("runs").select("run_id", "name")
-    rows = audit.read("refused_rows").join(F.broadcast(runs), on="run_id", how="inner")
-    texts = sorted({*persons.accounts, *persons.given})
-    folded = sorted({text.strip().lower() for text in (*persons.given, *persons.emails)})
-    about = [mentions("row", persons, short_ids=False), F.col("key").isin(texts)]
-    if folded:
-        about.append(F.arrays_overlap(_row_values(), F.array(*map(F.lit, folded))))
-    for name, columns in members.items():
-        values = [F.trim(F.get_json_object("row", f"$.{column}")) for column in columns]
-        about += [(F.col("name") == name) & value.isin(texts) for value in values]
-    return rows.where(_any(about)).select("run_id", "source", "row")

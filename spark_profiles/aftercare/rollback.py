@@ -15,10 +15,11 @@ from pyspark.sql import functions as F
 from spark_profiles.audit import history, schemas
 from spark_profiles.audit.guard import Acceptance
 from spark_profiles.audit.states import SENT
+from spark_profiles.definition.delivery import Delivery, replacing_strategy
 from spark_profiles.definition.model import Definition
 from spark_profiles.engine import frames
 from spark_profiles.errors import DefinitionError, Problem, SourceError
-from spark_profiles.lines import changes, commands
+from spark_profiles.lines import address_changes, commands
 from spark_profiles.planning.pipeline import Plan
 from spark_profiles.rows import accounting
 from spark_profiles.running import run
@@ -65,7 +66,7 @@ def rollback(
         runs = audit.runs(target.name)
         wanted = _state(audit, runs, target)
         delivered = audit.delivered(target.name)
-        changed = changes.at_addresses(delivered, wanted, as_of=target.as_of)
+        changed = address_changes.at_addresses(delivered, wanted, as_of=target.as_of)
         count = wanted.count()
         return given(audit, definition, target, changed, profiles=count, kind=ROLLBACK)
 
@@ -88,7 +89,7 @@ def given(
         audit: the tables.
         definition: the one that the lines were made with.
         last: the run whose as-of the plan takes over.
-        changed: as of `changes.at_addresses`.
+        changed: as of `address_changes.at_addresses`.
         profiles: how many there are once the changes are confirmed.
         kind: recorded with the run.
     """
@@ -104,7 +105,7 @@ def given(
         profiles=no_profiles,
         wanted=none,
         changes=changed,
-        lines=commands.lines(changed, definition.delivery),
+        lines=commands.lines(changed, Delivery(strategy=replacing_strategy(definition.delivery))),
         accounts=accounting.Given(
             refused=frames.of(spark, [], schemas.REFUSED_ROWS).drop("run_id"),
             counts=frames.of(spark, [(definition.spine[0], *parts)], schemas.SOURCE_COUNTS),

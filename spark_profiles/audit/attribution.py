@@ -64,7 +64,7 @@ class Evidence:
         doubtful = tuple(
             name
             for name, record in self._records.items()
-            if (name in open_files and not _was_never_sent(record))
+            if (name in open_files and record.was_sent)
             or (self._slices[name].name != name and not self._adds_up(record, self._slices[name]))
         )
         return Outcome(tuple(arrived), failed, tuple(unsure), doubtful)
@@ -145,10 +145,6 @@ def deletes_are_confirmed(files: Sequence[FileRecord]) -> bool:
     deletes = [file for file in files if file.operation == "DELETE" and not file.is_second]
     outcome = Evidence(deletes).outcome()
     return not outcome.open and not outcome.failed
-
-
-def _was_never_sent(record: FileRecord) -> bool:
-    return record.attempts == 0 and record.execution_id is None
 
 
 def _is_whole_failure(record: FileRecord) -> bool:

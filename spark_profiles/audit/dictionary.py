@@ -158,6 +158,7 @@ COLUMNS = {
         "payload_hash": _HASH,
         "message": "What the platform says.",
         "address": f"{_ADDRESS} Null where only the error file speaks of it.",
+        "operation": "`UPSERT` or `DELETE`; null where only the error file speaks of it.",
     },
     "delivered": {
         "name": _NAME,

@@ -10,8 +10,10 @@ from pyspark.sql import functions as F
 from spark_profiles.audit import places
 from spark_profiles.audit.attribution import Evidence
 from spark_profiles.audit.records import FileRecord
-from spark_profiles.audit.schemas import DELETE, KEPT, NEW, UPSERT
+from spark_profiles.audit.schemas import DELETE, KEPT, NEW, REPLACED, UPSERT
+from spark_profiles.audit.states import RunStatus
 from spark_profiles.engine import frames
+from spark_profiles.rows import columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,8 +30,8 @@ def sent(audit: Audit, runs: Sequence[Run]) -> DataFrame:
     """The recorded lines of these runs that were to be sent; one row is a line.
 
     Beside the columns of `lines`: run_number (its place in `runs`), file and file_status (null
-    where no file was written), is_rejected (the platform did not take the line for certain) and
-    is_confirmed (it took it for certain).
+    where no file was written), was_sent (the platform may have the file), is_rejected (the platform
+    did not take the line for certain) and is_confirmed (it took it for certain).
     """
     named = [(run.run_id, number) for number, run in enumerate(runs)]
     numbers = frames.of(audit.spark, named, "run_id string, run_number int")
@@ -70,6 +72,7 @@ def _files(audit: Audit) -> DataFrame:
             row["last_bucket"],
             row["file"],
             row["status"],
+            FileRecord.of_row(row).was_sent,
             (run_id, row["file"]) in certain,
         )
         for run_id, rows in by_run.items()
@@ -80,12 +83,17 @@ def _files(audit: Audit) -> DataFrame:
         "run_id string, operation string, phase int, ranges string, first_bucket int,"
         " last_bucket int, file string"
     )
-    return frames.of(audit.spark, found, f"{columns}, file_status string, is_certain boolean")
+    return frames.of(
+        audit.spark, found, f"{columns}, file_status string, was_sent boolean, is_certain boolean"
+    )
 
 
 def newest(lines: DataFrame) -> DataFrame:
     """The last of these lines at each address; one row is an address."""
-    window = Window.partitionBy("address").orderBy(F.col("run_number").desc())
+    # Before addresses a run could have two lines for one; see `migrations`.
+    window = Window.partitionBy("address").orderBy(
+        F.col("run_number").desc(), F.col("change") == REPLACED
+    )
     ranked = lines.withColumn("sp_rank", F.row_number().over(window))
     return ranked.where(F.col("sp_rank") == 1).drop("sp_rank")
 
@@ -94,14 +102,16 @@ def strays(audit: Audit, runs: Sequence[Run], name: str) -> DataFrame | None:
     """Delivered profiles at addresses that their users have left; None: there can be none.
 
     Of the profiles of one user, the last that a run brought is the current one. A user has several
-    only where a delete was held, or where the tables are older than addresses.
+    only where a line of a run was not confirmed or was held, or where the tables are older than
+    addresses.
 
     Args:
         audit: the tables.
         runs: all runs of one definition, oldest first.
         name: of the definition.
     """
-    if not any(run.held or run.is_before_addresses for run in runs):
+    unconfirmed = RunStatus.UNCONFIRMED
+    if not any(r.held or r.is_before_addresses or r.status is unconfirmed for r in runs):
         return None
     named = [(run.run_id, number) for number, run in enumerate(runs)]
     numbers = frames.of(audit.spark, named, "run_id string, run_number int")
@@ -111,19 +121,35 @@ def strays(audit: Audit, runs: Sequence[Run], name: str) -> DataFrame | None:
     return ranked.where(F.col("sp_rank") > 1).drop("sp_rank", "run_number")
 
 
-def may_be_there(audit: Audit, runs: Sequence[Run]) -> DataFrame:
-    """The lines of profiles that the platform has or may have; one row is an address.
+def last_arrivals(audit: Audit, runs: Sequence[Run]) -> DataFrame:
+    """The lines that may decide what the platform holds; one row is a line.
 
-    At each address the last line that may have arrived decides, whosever it was.
+    At each address: the last line that was confirmed, and all lines since that may have arrived.
+    `is_last` marks the last of them.
 
     Args:
         audit: the tables.
         runs: all runs of one definition, oldest first.
     """
-    has_left = F.col("file_status").isNotNull() & (F.col("file_status") != "written")
-    lines = sent(audit, runs).where(has_left & ~F.col("is_rejected"))
+    lines = sent(audit, runs).where(F.col("was_sent") & ~F.col("is_rejected"))
+    # Before addresses a run could have two lines for one; see `migrations`.
+    order = F.struct("run_number", F.col("change") != REPLACED)
+    here = Window.partitionBy("address")
+    ordered = lines.withColumns(
+        {
+            "sp_last": F.max(order).over(here),
+            "sp_confirmed": F.max(F.when(F.col("is_confirmed"), order)).over(here),
+        }
+    )
+    since = F.col("sp_confirmed").isNull() | (order >= F.col("sp_confirmed"))
+    found = ordered.where(since).withColumn("is_last", order == F.col("sp_last"))
+    return found.drop("sp_last", "sp_confirmed")
+
+
+def may_be_there(audit: Audit, runs: Sequence[Run]) -> DataFrame:
+    """The lines that brought profiles which the platform has or may have; one row is a line."""
     is_deleted = (F.col("operation") == DELETE) & F.col("is_confirmed")
-    return newest(lines).where(~is_deleted).select("name", "run_id", *PAYLOAD)
+    return last_arrivals(audit, runs).where(~is_deleted)
 
 
 def before(audit: Audit, runs: Sequence[Run], target: Run) -> tuple[DataFrame, DataFrame]:
@@ -168,9 +194,10 @@ def _was_there() -> Column:
 
 
 def rejected(audit: Audit, name: str) -> DataFrame:
-    """How many runs had a payload rejected; one row is a payload at an address."""
-    of_name = (F.col("name") == name) & F.col("address").isNotNull()
-    rows = audit.read("rejected_lines").where(of_name).groupBy("address", "payload_hash")
+    """How many runs had a line rejected; one row is an operation with a payload at an address."""
+    of_name = (F.col("name") == name) & F.col("operation").isNotNull()
+    lines = audit.read("rejected_lines").where(of_name)
+    rows = lines.groupBy("address", "operation", "payload_hash")
     return rows.agg(F.countDistinct("run_id").alias("times"))
 
 
@@ -178,3 +205,10 @@ def kept(audit: Audit, run_id: str) -> DataFrame:
     """Who was gone but kept in a run, and since when; one row is a profile."""
     lines = audit.of_run("lines", run_id).where(F.col("change") == KEPT)
     return lines.select("profile_key", "since")
+
+
+def is_any_erased_since(audit: Audit, run: Run) -> bool:
+    """Whether an erasure was requested since the run began: its files may have lost lines."""
+    assert run.started_at is not None  # noqa: S101  it is recorded
+    since = F.col("requested_at") > columns.at(run.started_at)
+    return audit.read("erasures").where(since).limit(1).count() > 0

@@ -60,6 +60,11 @@ class FileRecord:
         return self.phase == _SECOND_PHASE
 
     @property
+    def was_sent(self) -> bool:
+        """Whether the platform may have any of it."""
+        return self.attempts > 0 or self.execution_id is not None
+
+    @property
     def is_final(self) -> bool:
         """Whether nothing more can happen to it."""
         return self.status in FINAL

@@ -71,7 +71,7 @@ REFUSED_ROWS = "run_id string, source string, key string, reasons array<string>,
 
 REJECTED_LINES = """
     run_id string, name string, file string, line_number bigint, profile_key string,
-    payload string, payload_hash string, message string, address string
+    payload string, payload_hash string, message string, address string, operation string
 """
 
 # Where it is not certain how the platform holds a profile, `payload_hash` is this.
@@ -128,7 +128,7 @@ NOT_NULL = {
     "property_stats": ("run_id", "name"),
     "refused_rows": ("run_id", "source"),
     "rejected_lines": ("run_id", "name", "file"),
-    "delivered": ("name", "profile_key", "payload_hash", "run_id"),
+    "delivered": ("name", "profile_key", "address", "payload_hash", "run_id"),
     "erasures": ("run_id", "status"),
     "versions": ("schema_version",),
 }

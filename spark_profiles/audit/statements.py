@@ -26,11 +26,18 @@ CONFIRM = f"""
 
 DOUBT = f"""
     WHEN MATCHED THEN UPDATE SET
-        profile_key = c.profile_key, payload_hash = 'in doubt', run_id = c.run_id
+        profile_key = c.profile_key, payload_hash = 'in doubt',
+        identifier = CASE WHEN c.operation = 'UPSERT' THEN c.identifier ELSE d.identifier END,
+        payload = CASE WHEN c.operation = 'UPSERT' THEN c.payload ELSE d.payload END,
+        run_id = CASE WHEN c.operation = 'UPSERT' THEN c.run_id ELSE d.run_id END
     WHEN NOT MATCHED AND c.operation = 'UPSERT' THEN {_IN_DOUBT}
 """
 """The platform may hold these profiles as sent, or as before. No profile has this hash, so the next
-run sends each again, or deletes it; it asks the user whom the line is about."""
+run sends each again, or deletes it. An UPSERT makes the address that of its user. A DELETE does not
+make a former address the current one, so the run that brought the profile stays."""
+
+DOUBT_KNOWN = "WHEN MATCHED THEN UPDATE SET payload_hash = 'in doubt'"
+"""The platform may have lost these profiles; it has nothing new."""
 
 FOUND = f"WHEN NOT MATCHED THEN {_IN_DOUBT}"
 """The platform may hold these profiles although nothing says so yet."""

@@ -222,18 +222,6 @@ class Audit:
             for row in rows
         )
 
-    def churn(self, name: str) -> list[dict[str, Any]]:
-        """How often each top-level property changed, and how often it alone: most first."""
-        lines = self.read("lines").where((F.col("name") == name) & F.col("properties").isNotNull())
-        rows = (
-            lines.select(F.explode("properties").alias("property"), F.size("properties").alias("n"))
-            .groupBy("property")
-            .agg(F.count("*").alias("changed"), F.count(F.when(F.col("n") == 1, 1)).alias("alone"))
-            .orderBy(F.desc("changed"), "property")
-            .collect()
-        )
-        return [row.asDict() for row in rows]
-
     def placed(self, run_id: str) -> DataFrame:
         """The lines of a run that lie in files: all columns of `lines`, and file."""
         whole = self.of_run("files", run_id).where(~F.col("file").contains("#"))
@@ -273,7 +261,7 @@ class Audit:
         rows = (
             lines.join(F.broadcast(said).alias("s"), on=is_said, how="left")
             .groupBy("l.name", "l.file", "l.line_number", "l.profile_key", "l.address",
-                     "l.payload", "l.payload_hash")
+                     "l.operation", "l.payload", "l.payload_hash")
             .agg(F.max("s.message").alias("message"))
         )  # fmt: skip
         self.put("rejected_lines", run.run_id, rows)
@@ -303,10 +291,20 @@ class Audit:
             lines = self.placed(run_id).where(F.col("file").isin(*files))
             self._merge_delivered(lines, name, statements.DOUBT)
 
+    def doubt_second_phase(self, run_id: str, name: str) -> None:
+        """Put what is delivered at addresses of the second phase in doubt.
+
+        A DELETE of the first may have removed it; `confirm` sets right what arrived.
+        """
+        lines = self.of_run("lines", run_id).where(F.col("phase") == schemas.SECOND_PHASE)
+        self._merge_delivered(lines, name, statements.DOUBT_KNOWN)
+
     def _merge_delivered(self, lines: DataFrame, name: str, clauses: str) -> None:
         # The literal name keeps the merge inside one partition.
         condition = f"d.name = '{name}' AND d.address = c.address"
-        self.merge("delivered", lines.select(*statements.COLUMNS), condition, clauses)
+        # Only a run of before addresses sent something of what was replaced; see `migrations`.
+        own = lines.where(F.col("change") != schemas.REPLACED)
+        self.merge("delivered", own.select(*statements.COLUMNS), condition, clauses)
 
     def merge(self, table: str, rows: DataFrame, condition: str, clauses: str) -> None:
         """MERGE `rows` (c) into the table (d); no value of theirs gets into the table's log."""

@@ -78,3 +78,17 @@ def failures(audit: Audit, name: str | None = None, *, with_messages: bool = Fal
         .agg(F.count("*").alias("rows"))
         .orderBy("run_id", "what", "place", "reason")
     )
+
+
+def churn(audit: Audit, name: str) -> DataFrame:
+    """How often each top-level property changed, and how often it alone; most first.
+
+    Columns: property, changed and alone: numbers of lines.
+    """
+    lines = audit.read("lines").where((F.col("name") == name) & F.col("properties").isNotNull())
+    return (
+        lines.select(F.explode("properties").alias("property"), F.size("properties").alias("n"))
+        .groupBy("property")
+        .agg(F.count("*").alias("changed"), F.count(F.when(F.col("n") == 1, 1)).alias("alone"))
+        .orderBy(F.desc("changed"), "property")
+    )

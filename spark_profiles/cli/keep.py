@@ -13,7 +13,7 @@ from spark_profiles import meanwhile
 from spark_profiles.cli import options, show
 from spark_profiles.cli.app import app
 from spark_profiles.delivery.datamart import Token
-from spark_profiles.errors import NotFoundError
+from spark_profiles.errors import NotFoundError, SparkProfilesError, UnconfirmedError
 
 
 @app.command()
@@ -85,6 +85,14 @@ _Document = Annotated[
 _Receipt = Annotated[
     Path | None, typer.Option(help="Where to write the receipt.", show_default="printed only")
 ]
+_KeepSuccessors = Annotated[
+    bool,
+    typer.Option(
+        "--keep-successors",
+        help="Users who have an address of these persons now are other persons. Without, a person"
+        " whose address belongs to another key now is not erased: it may be their new key.",
+    ),
+]
 _HashKey = Annotated[
     str | None,
     typer.Option(help="A secret for the receipt's hashes: env:NAME or file:PATH."),
@@ -101,6 +109,7 @@ def erase(
     document: _Document = None,
     receipt: _Receipt = None,
     hash_key: _HashKey = None,
+    keep_successors: _KeepSuccessors = False,
     output: options.Output = "import",
     audit: options.AuditAt = "audit",
     api: options.Api = options.API,
@@ -126,7 +135,7 @@ def erase(
         client = None
         if datamart and not no_send:
             client = stack.enter_context(options.datamart_client(api, datamart, token))
-        missing = None
+        missing: SparkProfilesError | None = None
         try:
             done = erasures.erase(
                 options.job(output, audit, listener, engine),
@@ -135,8 +144,9 @@ def erase(
                 key=key,
                 vacuum_now=vacuum_now,
                 document=(lambda content: _append_private(document, content)) if document else None,
+                keep_successors=keep_successors,
             )
-        except NotFoundError as error:
+        except (NotFoundError, UnconfirmedError) as error:
             missing, done = error, list(error.receipts)
     for one in done:
         show.facts(one, as_json=as_json)

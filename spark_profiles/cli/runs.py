@@ -157,6 +157,9 @@ def churn(
     as_json: options.AsJson = False,
 ) -> None:
     """Name the properties that cause most of what is sent, over the runs that are recorded."""
+    from spark_profiles.audit import views  # noqa: PLC0415
+
     options.require_audit(audit)
     job = options.job("", audit, lambda _: None, engine)
-    show.churn(job.tables().churn(name), as_json=as_json)
+    rows = [row.asDict() for row in views.churn(job.tables(), name).collect()]
+    show.churn(rows, as_json=as_json)

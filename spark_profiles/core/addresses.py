@@ -62,25 +62,9 @@ class Address:
             _text(profile.get("$user_account_id")),
         )
 
-    @classmethod
-    def parse(cls, text: str) -> Address:
-        """The address of which this is the text.
-
-        >>> Address.parse("a%7Cb|user_account_id|1600|1606|").identifier
-        {'compartment_id': '1600', 'user_account_id': 'a|b'}
-        """
-        value, kind, outer, compartment, account = map(_decoded, text.split(SEPARATOR))
-        return cls(kind, value, outer, compartment, account)
-
     def __str__(self) -> str:
         fields = (self.value, self.kind, self.outer_compartment, self.compartment, self.account)
         return SEPARATOR.join(map(_encoded, fields))
-
-    @property
-    def identifier(self) -> dict[str, str]:
-        """The members of a line that name the user point."""
-        outer = {"compartment_id": self.outer_compartment} if self.outer_compartment else {}
-        return {**outer, self.kind: self.value}
 
 
 def _text(value: object) -> str:
@@ -90,12 +74,6 @@ def _text(value: object) -> str:
 def _encoded(field: str) -> str:
     for plain, escaped in _ESCAPES.items():
         field = field.replace(plain, escaped)
-    return field
-
-
-def _decoded(field: str) -> str:
-    for plain, escaped in reversed(_ESCAPES.items()):
-        field = field.replace(escaped, plain)
     return field
 
 

@@ -125,7 +125,7 @@ def deliver(
                     ),
                     **common,
                 )
-        imports = {file.document_import_id for file in ended}
+        imports = [file.document_import_id for file in ended if not file.is_second]
         run |= {"document_import_id": next(iter(imports), None), "updated_at": now()}
         tables.put_records("runs", found.run_id, [run])
     if failed := [file for file in ended if file.status is not FileStatus.CONFIRMED]:

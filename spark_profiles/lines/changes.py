@@ -22,6 +22,7 @@ from pyspark.sql import functions as F
 
 from spark_profiles.audit.schemas import (
     CHANGED,
+    DELETE,
     GONE,
     HELD,
     IN_DOUBT,
@@ -31,6 +32,7 @@ from spark_profiles.audit.schemas import (
     NEW,
     SAME,
     UNUSABLE,
+    UPSERT,
 )
 from spark_profiles.lines import differences
 from spark_profiles.rows import columns, keys
@@ -68,7 +70,7 @@ class Known:
     strays: the same columns; profiles at addresses that their users left before, of which the
         platform did not take the delete.
     is_first: nothing was delivered yet, so that `delivered` is empty.
-    rejected: address, payload_hash, times; one row a payload that the platform rejected there.
+    rejected: address, operation, payload_hash, times; one row a line that the platform rejected.
     kept: profile_key, since; one row a profile of a user who was gone in the last run.
     resend, remove: profile_key; profiles to be sent or deleted whatever they look like.
     inexact: runs that left the platform with more than what they sent (see `definition.delivery`).
@@ -156,7 +158,7 @@ def _told(decided: DataFrame, base: Sequence[Column], as_of: datetime) -> DataFr
     is_of_old = ~F.col("is_wanted") | F.col("is_removed") | F.col("is_unusable")
     named = {
         name: F.when(is_of_old, F.coalesce(old, name)).otherwise(F.coalesce(name, old))
-        for name, old in _OLD.items()
+        for name, old in OLD.items()
     }
     has_left = F.col("left_change").isNotNull()
     properties = differences.changed_properties(F.col("delivered_payload"), F.col("payload"))
@@ -171,11 +173,11 @@ def _told(decided: DataFrame, base: Sequence[Column], as_of: datetime) -> DataFr
         *base,
         "left_change",
         F.when(has_left, columns.at(as_of)).alias("left_since"),
-        *[F.when(has_left, F.col(old)).alias(_left(name)) for name, old in _OLD.items()],
+        *[F.when(has_left, F.col(old)).alias(left_name(name)) for name, old in OLD.items()],
     )
 
 
-_OLD = {
+OLD = {
     "identifier": "old_identifier",
     "address": "old_address",
     "payload": "delivered_payload",
@@ -184,7 +186,8 @@ _OLD = {
 """Column as wanted -> the same as delivered."""
 
 
-def _left(name: str) -> str:
+def left_name(name: str) -> str:
+    """The column that says the same of the profile that a moved user left."""
     return f"left_{name.removeprefix('payload_')}"
 
 
@@ -210,8 +213,11 @@ def _change(policy: Policy, as_of: datetime, is_asked: Column) -> Column:
     )
     if policy.quiet or policy.tolerance:
         texts = F.col("delivered_payload"), F.col("payload")
-        is_like = _is_home() & ~differences.differ(
-            *texts, differences.tree(policy.quiet, policy.tolerance)
+        is_certain = F.col("delivered_hash") != IN_DOUBT
+        is_like = (
+            is_certain
+            & _is_home()
+            & ~differences.differ(*texts, differences.tree(policy.quiet, policy.tolerance))
         )
         is_quiet = F.coalesce(is_like & ~is_asked & ~F.col("is_removed"), F.lit(False))
         change = F.when(is_quiet, SAME).otherwise(change)
@@ -231,49 +237,20 @@ def _with_strays(changed: DataFrame, known: Known, policy: Policy, as_of: dateti
     assert known.strays is not None  # noqa: S101  the caller looked
     strays = known.strays.withColumn("times", F.lit(0))
     if known.rejected is not None:
-        strays = _counted_at(known.strays, known.rejected, "address", "payload_hash", "times")
+        deletes = known.strays.withColumn("sp_does", F.lit(DELETE))
+        names = ["address", "payload_hash", "sp_does"]
+        strays = _counted_at(deletes, known.rejected, names, "times")
     strays = _flagged(strays, known.resend, "is_asked")
-    is_held = (F.col("times") >= policy.most_rejections) & ~F.col("is_asked")
+    is_asked = F.lit(True) if policy.resend_all else F.col("is_asked")
+    is_held = (F.col("times") >= policy.most_rejections) & ~is_asked
     rows = strays.select(
         "profile_key",
         F.when(is_held, HELD).otherwise(LEFT).alias("change"),
         columns.at(as_of).alias("since"),
-        *_OLD,
+        *OLD,
         F.col("payload_hash").alias("delivered_hash"),
     )
     return changed.unionByName(rows, allowMissingColumns=True)
-
-
-def at_addresses(delivered: DataFrame, wanted: DataFrame, *, as_of: datetime) -> DataFrame:
-    """How the profile at each address differs, whosever it is; one row is an address.
-
-    Arguments and columns as of `between`, for profiles that come from the audit tables: there a
-    user may have profiles at several addresses.
-    """
-    old = {new: name for name, new in _OLD.items()} | {"old_key": "profile_key"}
-    before = delivered.select(*[F.col(name).alias(new) for new, name in old.items()])
-    after = wanted.withColumn("is_wanted", F.lit(True))
-    both = after.join(before, on=F.col("address") == F.col("old_address"), how="full")
-    is_same = (F.col("payload_hash") == F.col("delivered_hash")) & (
-        F.col("profile_key") == F.col("old_key")
-    )
-    change = (
-        F.when(F.col("is_wanted").isNull(), GONE)
-        .when(F.col("delivered_hash").isNull(), NEW)
-        .when(is_same, SAME)
-        .otherwise(CHANGED)
-    )
-    properties = differences.changed_properties(F.col("delivered_payload"), F.col("payload"))
-    return both.select(
-        F.coalesce("profile_key", "old_key").alias("profile_key"),
-        change.alias("change"),
-        F.when(change == GONE, columns.at(as_of)).alias("since"),
-        *[F.coalesce(name, old).alias(name) for name, old in _OLD.items()],
-        "delivered_hash",
-        F.when(change == CHANGED, properties).alias("properties"),
-        F.lit(None).cast("timestamp").alias("left_since"),
-        *[F.lit(None).cast("string").alias(n) for n in ("left_change", *map(_left, _OLD))],
-    )
 
 
 def _new(wanted: DataFrame, *, with_unusable: bool) -> DataFrame:
@@ -346,32 +323,34 @@ def _marked(both: DataFrame, known: Known) -> DataFrame:
         named = {
             "sp_at": F.coalesce("address", "old_address"),
             "sp_hash": F.coalesce("payload_hash", "delivered_hash"),
+            "sp_does": F.when(F.col("is_wanted"), UPSERT).otherwise(DELETE),
         }
-        at_wanted = _counted_at(
-            both.withColumns(named), known.rejected, "sp_at", "sp_hash", "times"
-        )
-        both = _counted_at(
-            at_wanted.drop(*named), known.rejected, "old_address", "delivered_hash", "left_times"
-        )
+        at_wanted = _counted_at(both.withColumns(named), known.rejected, list(named), "times")
+        left = {"sp_at": F.col("old_address"), "sp_hash": F.col("delivered_hash")}
+        at_left = at_wanted.withColumns({**left, "sp_does": F.lit(DELETE)})
+        both = _counted_at(at_left, known.rejected, list(named), "left_times").drop(*named)
     return _flagged(_flagged(both, known.resend, "is_asked"), known.remove, "is_removed")
 
 
-def _counted_at(
-    rows: DataFrame, rejected: DataFrame, address: str, payload_hash: str, name: str
-) -> DataFrame:
-    """The rows with how many runs had this payload rejected at this address."""
+def _counted_at(rows: DataFrame, rejected: DataFrame, named: Sequence[str], name: str) -> DataFrame:
+    """The rows with how many runs had such a line rejected.
+
+    Args:
+        rows: what is to be counted.
+        rejected: see `Known`.
+        named: the columns of `rows` that say address, hash and operation.
+        name: of the count.
+    """
+    of_line = {"address": "sp_r0", "payload_hash": "sp_r1", "operation": "sp_r2"}
     counts = rejected.select(
-        F.col("address").alias("sp_rejected_at"),
-        F.col("payload_hash").alias("sp_rejected_hash"),
+        *[F.col(column).alias(renamed) for column, renamed in of_line.items()],
         F.col("times").alias(name),
     )
-    is_it = (F.col(address) == F.col("sp_rejected_at")) & (
-        F.col(payload_hash) == F.col("sp_rejected_hash")
-    )
-    counted = rows.join(F.broadcast(counts), on=is_it, how="left")
-    return counted.drop("sp_rejected_at", "sp_rejected_hash").withColumn(
-        name, F.coalesce(name, F.lit(0))
-    )
+    is_it = F.lit(True)
+    for column, renamed in zip(named, of_line.values(), strict=True):
+        is_it = is_it & (F.col(column) == F.col(renamed))
+    counted = rows.join(F.broadcast(counts), on=is_it, how="left").drop(*of_line.values())
+    return counted.withColumn(name, F.coalesce(name, F.lit(0)))
 
 
 def _flagged(both: DataFrame, keys: DataFrame | None, flag: str) -> DataFrame:

@@ -11,6 +11,7 @@ from spark_profiles.audit.schemas import (
     DELETE,
     DELETED,
     FORCE_REPLACE,
+    REPLACED,
     RESENT,
     SAME,
     SECOND_PHASE,
@@ -118,7 +119,7 @@ def _by_address(changed: DataFrame) -> DataFrame:
 
 
 def resent(lines: DataFrame, delivered: DataFrame, delivery: Delivery) -> DataFrame:
-    """Lines for unchanged profiles that a DELETE of the run may remove; one row is a line.
+    """Lines for profiles that stay as delivered, but that a DELETE of the run may remove.
 
     Such a profile has the identifier, account or user of a deleted one; see `phases`. That is rare:
     where an address passes on while the former user's profile is kept for some time, and where the
@@ -131,7 +132,10 @@ def resent(lines: DataFrame, delivered: DataFrame, delivery: Delivery) -> DataFr
     """
     deletes = lines.where(F.col("operation") == DELETE)
     touched = deletes.select(F.explode(phases.keys()).alias("sp_key")).distinct()
-    same = delivered.join(lines.select("address"), on="address", how="left_anti")
+    # A profile of which the run sends nothing stays as delivered, and a DELETE may remove it too.
+    is_decided = F.col("operation").isNotNull() | (F.col("change") == REPLACED)
+    decided = lines.where(is_decided).select("address")
+    same = delivered.join(decided, on="address", how="left_anti")
     keyed = same.select("address", F.explode(phases.keys()).alias("sp_key"))
     found = keyed.join(touched, on="sp_key", how="left_semi").select("address").distinct()
     columns = same.join(found, on="address", how="left_semi").select(

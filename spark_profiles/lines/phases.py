@@ -33,8 +33,8 @@ def ordered(lines: DataFrame, *, replacing: str) -> DataFrame:
     """The lines with `phase`, and at most one at each address.
 
     Args:
-        lines: profile_key, address, change, operation, strategy and delivered_hash; one row is a
-            profile that differs from its delivery.
+        lines: profile_key, address, change, operation, strategy, patch and delivered_hash; one row
+            is a profile that differs from its delivery.
         replacing: the strategy that leaves nothing of a former profile. An UPSERT that takes an
             address over has it: what is there is another user's.
 
@@ -81,6 +81,7 @@ def _one_an_address(lines: DataFrame, replacing: str) -> DataFrame:
         F.when(is_replaced, REPLACED).otherwise(F.col("change")).alias("change"),
         F.when(~is_replaced, F.col("operation")).alias("operation"),
         F.when(takes_over, replacing).otherwise(F.col("strategy")).alias("strategy"),
+        F.when(~takes_over, F.col("patch")).alias("patch"),
         F.when(takes_over, others)
         .when(~is_replaced, F.col("delivered_hash"))
         .alias("delivered_hash"),
@@ -88,7 +89,7 @@ def _one_an_address(lines: DataFrame, replacing: str) -> DataFrame:
     )
 
 
-_DECIDED = ("change", "operation", "strategy", "delivered_hash")
+_DECIDED = ("change", "operation", "strategy", "patch", "delivered_hash")
 
 
 def _has_delete(key: Column) -> Column:

@@ -284,5 +284,7 @@ def _account_refusal() -> Column:
     # Users without account are spread by their key, so that they do not meet in one task.
     account = F.concat(F.lit("account "), "sp_account")
     key = F.concat(F.lit("key "), F.col("sp_key").cast("string"))
-    claimants = F.count(F.lit(1)).over(Window.partitionBy(F.coalesce(account, key)))
+    # Who is refused for lack of an identifier claims nothing.
+    claim = F.when(F.col("sp_which").isNotNull(), 1)
+    claimants = F.count(claim).over(Window.partitionBy(F.coalesce(account, key)))
     return F.when(F.col("sp_account").isNotNull() & (claimants > 1), F.lit(ACCOUNT_CONTESTED))

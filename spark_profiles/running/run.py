@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from spark_profiles import progress, stores
 from spark_profiles.audit import guard, leases, migrations
+from spark_profiles.audit import history as histories
 from spark_profiles.audit.journal import FilesTable
 from spark_profiles.audit.records import FileStatus
 from spark_profiles.audit.states import RunStatus, is_settled
@@ -176,12 +177,15 @@ def run(job: Job, definition: Definition, datamart: Datamart, **wish: Any) -> Ru
 def retry(job: Job, name: str, datamart: Datamart) -> Run | None:
     """Send the unconfirmed files of the last run of `name` once more; None: there are none.
 
-    Only of the newest run: what an older one sent may have been overtaken.
+    Only of the newest run: what an older one sent may have been overtaken. Not after an erasure,
+    which takes lines out of the files: the next run sends what is missing.
     """
     audit = job.tables()
     with leases.held(audit, name, now=job.now):
         runs = [run for run in audit.runs(name) if run.status is not RunStatus.ABANDONED]
         if not runs or runs[-1].status is not RunStatus.UNCONFIRMED:
+            return None
+        if histories.is_any_erased_since(audit, runs[-1]):
             return None
         FilesTable(audit, runs[-1].run_id, name).reset()
         return _deliver(job, audit, runs[-1], datamart)

@@ -44,7 +44,10 @@ def settle(
     upload.refuse_compressed(run.run_id, [file.name for file in journal.files()])
     run = audit.put_run(run, status=RunStatus.UPLOADING)
     for is_second in (False, True):
-        if is_second and not deletes_are_confirmed(journal.files()):
+        files = journal.files()
+        if not any(file.is_second == is_second for file in files):
+            continue
+        if is_second and not deletes_are_confirmed(files):
             listener(Event("upload", "what depends on unconfirmed deletes waits for the next run"))
             break
         _send(run, journal, datamart, open_file, listener, settings, is_second=is_second)
@@ -85,12 +88,14 @@ def _confirmed(audit: Audit, run: Run, journal: FilesTable) -> Run:
     files = journal.files()
     found = Evidence(files).outcome()
     rejected = audit.reject(run, found.failed, journal.messages()) if found.failed else 0
+    if any(file.is_second for file in files) and (found.open or rejected):
+        audit.doubt_second_phase(run.run_id, run.name)
     audit.doubt(run.run_id, run.name, found.doubtful)
     sizes = {file.name: file.lines for file in files}
     whole = [part.file for part in found.arrived if part.lines == sizes[part.file]]
     cut = [part for part in found.arrived if part.file not in whole]
     audit.confirm(run.run_id, run.name, whole, cut)
-    imports = {file.document_import_id for file in files}
+    imports = [file.document_import_id for file in files if not file.is_second]
     return audit.put_run(
         run,
         status=RunStatus.UNCONFIRMED if found.open or rejected else RunStatus.CONFIRMED,
