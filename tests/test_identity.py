@@ -112,6 +112,7 @@ PLAYED = [
     )
     for name, behaviour in UNKNOWNS.items()
     for shape in SHAPES
+    if shape != "by e-mail" or name == "as documented"
 ]  # fmt: skip
 
 
@@ -133,6 +134,7 @@ def addresses(a_shop: Shop) -> list[str]:
     return [str(Address.of_command(line)) for line in lines]
 
 
+@pytest.mark.sail
 def test_a_contested_address_is_given_to_nobody_until_it_is_resolved(a_shop: Shop) -> None:
     before = [one(1, "a@x"), one(2, "b@x"), one(3, "c@x")]
     a_shop.run(before)
@@ -223,6 +225,7 @@ def test_a_merging_strategy_leaves_nothing_of_who_had_the_address(a_shop: Shop) 
     assert "name" not in json.loads(row["payload"])
 
 
+@pytest.mark.sail
 def test_what_waits_for_a_delete_that_is_rejected_goes_with_the_next_run(a_shop: Shop) -> None:
     a_shop.run([one(1, "a@x"), one(2, "b@x")])
     moved = [one(1, "c@x"), one(2, "d@x")]
@@ -375,6 +378,7 @@ def test_explain_shows_where_a_profile_was(a_shop: Shop) -> None:
 MARKED = {"email: {value: email}": "email: {value: email, personal: identifying}"}
 
 
+@pytest.mark.sail
 def test_an_erasure_deletes_every_address_that_was_ever_sent(a_shop: Shop) -> None:
     a_shop.run([one(1, "a@x"), one(2, "b@x")])
     a_shop.emulator.faults.rejects = lambda line: line["operation"] == "DELETE"

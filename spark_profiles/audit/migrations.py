@@ -67,11 +67,11 @@ def migrate(audit: Audit, *, library_version: str) -> list[str]:
     lacking = [table for table in schemas.TABLES if _lacks_columns(audit, table)]
     for table in lacking:
         _widen(audit, table)
+    if found < _ADDRESSED:
+        _address(audit)
     if lacking or _FIRST < found < _CONSTRAINED:  # new tables have their constraints
         constrain = [partial(audit.constrain, table) for table in schemas.TABLES]
         side_by_side.done(audit.spark, *constrain)
-    if found < _ADDRESSED:
-        _address(audit)
     made = {"schema_version": VERSION, "library_version": library_version}
     audit.append("versions", [{**made, "migrated_at": audit.now()}])
     return lacking
