@@ -114,6 +114,13 @@ def account_sql(address: str) -> str:
     return f"case when {part} not like '%{SEPARATOR}' then {part} end"
 
 
+def identifying_account_sql(address: str) -> str:
+    """SQL of compartment and account by which an address names the user point; null otherwise."""
+    value, kind, outer = (f"split_part({address}, '{SEPARATOR}', {n})" for n in (1, 2, 3))
+    account = f"concat({outer}, '{SEPARATOR}', {value})"
+    return f"case when {kind} = '{KINDS[0]}' then {account} end"
+
+
 def json_sql(identifier: str, payload: str) -> str:
     """SQL of the text of an address, of the JSON texts of a line's identifier and profile."""
     members = f"from_json({identifier}, 'compartment_id string, {' string, '.join(KINDS)} string')"

@@ -86,9 +86,6 @@ class Known:
     inexact: tuple[str, ...] = ()
 
 
-NOTHING_KNOWN = Known(is_first=True)
-
-
 _BEFORE = {
     "old_identifier": "string",
     "old_address": "string",

@@ -60,12 +60,15 @@ def keys() -> Column:
 def _keys() -> dict[str, Column]:
     """The same, by name: each says what it is the key of, so that no two kinds are alike.
 
-    Without account the key is the address, so that such rows do not meet in one task.
+    An account is the same outside and inside a profile. Without any the key is the address, so
+    that such rows do not meet in one task.
     """
-    account = F.concat(F.lit("account "), F.expr(addresses.account_sql("address")))
+    inside = F.concat(F.lit("account "), F.expr(addresses.account_sql("address")))
+    outside = F.concat(F.lit("account "), F.expr(addresses.identifying_account_sql("address")))
+    point = F.concat(F.lit("point "), F.expr(addresses.identifier_sql("address")))
     return {
-        "sp_identifier": F.concat(F.lit("point "), F.expr(addresses.identifier_sql("address"))),
-        "sp_account": F.coalesce(account, F.concat(F.lit("address "), F.col("address"))),
+        "sp_identifier": F.coalesce(outside, point),
+        "sp_account": F.coalesce(inside, outside, F.concat(F.lit("address "), F.col("address"))),
         "sp_user": F.concat(F.lit("user "), F.col("profile_key")),
     }
 

@@ -77,7 +77,7 @@ def plan(
     as_of: str,
     tables: Mapping[str, DataFrame] | None = None,
     data: str = ".",
-    known: changes.Known = changes.NOTHING_KNOWN,
+    known: changes.Known = changes.Known(),  # noqa: B008  frozen
     policy: changes.Policy = changes.Policy(),  # noqa: B008  frozen
 ) -> Plan:
     """The plan of one run. Starts no job but those with which Spark looks at its files.
@@ -157,8 +157,13 @@ class _Stages:
     spark: SparkSession
     raw: Mapping[str, RawTable]
     as_of: datetime
-    known: changes.Known = changes.NOTHING_KNOWN
+    known: changes.Known = changes.Known()  # noqa: RUF009  frozen
     policy: changes.Policy = changes.Policy()  # noqa: RUF009  frozen
+
+    @property
+    def _is_first(self) -> bool:
+        """Whether nothing was ever delivered: on Sail there is an empty table all the same."""
+        return self.known.is_first or self.known.delivered is None
 
     def plan(self, definition: Definition, checked: fit.Fit) -> Plan:
         """The plan; `checked` has the types of the expressions.
@@ -201,9 +206,7 @@ class _Stages:
             .drop("payload", "sp_refusal", "sp_address"),
             wanted=everyone.where(~F.col("is_unusable")).drop("sp_key", "is_unusable"),
             changes=changed,
-            lines=_lines(
-                changed, assembled, definition, is_sail=is_sail, is_first=self.known.is_first
-            ),
+            lines=_lines(changed, assembled, definition, is_sail=is_sail, is_first=self._is_first),
             accounts=accounting.Accounts(definition, judged, spine),
             consents=consented,
         )
