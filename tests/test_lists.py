@@ -9,7 +9,7 @@ import pytest
 from spark_profiles.cli import options
 from spark_profiles.errors import DefinitionError
 
-PERSONS = ["c1", "zoë@x.io", 'o\'"brien', "a b", "line\u2028separator"]
+PERSONS = ["c1", "zoë@x.io", "o'\"brien", "a b", "line\u2028separator"]
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])

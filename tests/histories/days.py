@@ -39,7 +39,7 @@ NAMES = ("customer_id", "email", "card")
 
 ACCOUNT, E_MAIL, CARD_INSIDE = "account", "e-mail", "card inside"
 NUMBER_INSIDE, CARD_OR_E_MAIL = "number inside", "card or e-mail"
-_WAYS = {
+WAYS = {
     ACCOUNT: (
         'identifier: {{compartment_id: "{outside}", user_account_id: customer_id}}\n'
         "profile_keys: {{compartment_id: {inside}, user_account_id: customer_id}}\n"
@@ -72,7 +72,7 @@ class Shape:
     with_amount: bool = False
     window: int = 30
     way: str = ACCOUNT
-    """A key of `_WAYS`."""
+    """A key of `WAYS`."""
     inside: int = 1606
     """The compartment inside the profile."""
     outside: int = 1606
@@ -89,7 +89,7 @@ class Shape:
         return (
             "name: shop\n"
             "time_zone: UTC\n"
-            f"{_WAYS[self.way].format(inside=self.inside, outside=self.outside)}"
+            f"{WAYS[self.way].format(inside=self.inside, outside=self.outside)}"
             "sources:\n"
             "  customers: {path: customers.parquet, format: parquet, key: customer_id,\n"
             "    time: updated_at, latest_by: [updated_at desc]}\n"
@@ -177,6 +177,8 @@ class Day:
     """Pairs of whom one leaves; the other takes over e-mail address, card and purchases."""
     contested: int = 0
     """Pairs with one e-mail address and one card that day; until a day that has none of them."""
+    edited: tuple[tuple[int, str, Any], ...] = ()
+    """Of written histories: `who`, a column, and its value from now on."""
 
 
 @dataclass(frozen=True)
@@ -332,6 +334,8 @@ class _Morning:
             self._leave(self.people[0])
         for place, (name, change) in enumerate(_CHANGES.items()):
             change(self, self._chosen(place), getattr(day, name))
+        for who, name, value in day.edited:
+            self._change({"who": who}, **{name: value})
         for _ in range(day.joined):
             self.people.append(self.newcomer(self._email()))
         for n, person in enumerate(self.people[: day.renamed]):

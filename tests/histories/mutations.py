@@ -1,4 +1,4 @@
-"""Faults to put into the library, so that the law is seen to fail: each breaks the order."""
+"""Faults to put into the library, so that the law is seen to fail."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import contextlib
 import threading
 from typing import Any
 
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
 from spark_profiles.audit import leases
 from spark_profiles.audit.states import RunStatus
 from spark_profiles.audit.tables import Audit
 from spark_profiles.delivery import datamart
+from spark_profiles.lines import changes, phases
 
 
 def nothing() -> None:
@@ -57,9 +61,42 @@ def drop_lease() -> None:
     leases.held = lambda *args, **kwargs: contextlib.nullcontext()
 
 
+def keep_left_address() -> None:
+    """Nothing deletes the profile at the address that a user left."""
+    changes._left_change = lambda *_: F.lit(None).cast("string")
+
+
+def delete_and_upsert_one_address() -> None:
+    """The DELETE of a former user is sent beside the UPSERT of the new one."""
+    phases._one_an_address = lambda lines, _: lines.withColumn("sp_waits", F.lit(False))
+    confirm = Audit._merge_delivered
+
+    def of_upserts(self: Audit, lines: DataFrame, name: str, clauses: str) -> None:
+        """A MERGE refuses two rows for one."""
+        upserted = lines.where(F.col("operation") == "UPSERT")
+        alone = lines.join(upserted.select("address"), on="address", how="left_anti")
+        confirm(self, upserted.unionByName(alone.select(*upserted.columns)), name, clauses)
+
+    Audit._merge_delivered = of_upserts
+
+
+def one_phase() -> None:
+    """Nothing waits for deletes."""
+    ordered = phases.ordered
+
+    def at_once(lines: DataFrame, *, replacing: str) -> DataFrame:
+        first = F.when(F.col("operation").isNotNull(), 1)
+        return ordered(lines, replacing=replacing).withColumn("phase", first)
+
+    phases.ordered = at_once
+
+
 APPLY = {
     "": nothing,
     "confirm before polling": confirm_before_polling,
     "skip settling": skip_settling,
     "drop the lease": drop_lease,
+    "keep the left address": keep_left_address,
+    "delete and upsert one address": delete_and_upsert_one_address,
+    "one phase": one_phase,
 }

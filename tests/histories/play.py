@@ -3,6 +3,8 @@
 A failing history is printed as it can be played again:
 
     PYTHONPATH=.:tests python -c "from histories.play import *; play(History(steps=(…)))"
+
+With KEEP_HISTORIES=1 the folder of the history stays, to be looked at.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +96,7 @@ class Step:
 
 @dataclass(frozen=True)
 class History:
-    """Steps, after which a clean one follows, with the tables and definition of the last."""
+    """Steps; where the last is no clean run, one follows, with the last tables and definition."""
 
     steps: tuple[Step, ...]
     mutation: str = ""
@@ -151,6 +153,8 @@ class World:
         self.history = history
         self.tables, self.shape = days.OPENING, Shape()
         self.ended: list[Ended] = []
+        self.is_complete = False
+        """Whether the last step was a clean run over tables without contests."""
         self.erasures: list[laws.Erasure] = []
         self.figures: Counter[str] = Counter()
         self._begun = 0
@@ -162,6 +166,8 @@ class World:
         request = self.begin(step, self.workers)
         ended = self.end(request, self.workers)
         laws.after_step(self, step, ended, before)
+        is_clean_run = step.kind == "run" and step.is_clean
+        self.is_complete = is_clean_run and not self.tables.contested(self.shape)
         return ended
 
     def begin(self, step: Step, workers: Workers) -> dict[str, Any]:
@@ -226,7 +232,7 @@ class World:
         return [given]
 
     def finish(self) -> None:
-        """Continue erasures that were stopped, then play a clean run without contests.
+        """Continue erasures that were stopped, and end with a clean run without contests.
 
         A run that may have reached the platform is settled by a run first.
         """
@@ -236,8 +242,9 @@ class World:
             ended = self.step(Step("erase"))
             assert ended.how == "erased", ended
             assert not laws.pending_erasures(self.folder)
-        day = Day() if self.tables.contests else None
-        self.step(Step(day=day, shape=self.shape))
+        if not self.is_complete:
+            day = Day() if self.tables.contests else None
+            self.step(Step(day=day, shape=self.shape))
         self.figures += laws.after_history(self)
 
     def _platform(self, step: Step) -> None:
@@ -275,6 +282,18 @@ class World:
         return Ended(told["ended"], told.get("message", ""), boundaries)
 
 
+def brief(value: Any) -> str:
+    """The expression that makes it, without defaults."""
+    if isinstance(value, tuple):
+        parts = [brief(one) for one in value]
+        return f"({', '.join(parts)}{',' * (len(parts) == 1)})"
+    if not is_dataclass(value):
+        return repr(value)
+    members = [(one.name, one.default, getattr(value, one.name)) for one in fields(value)]
+    told = [f"{name}={brief(own)}" for name, default, own in members if own != default]
+    return f"{type(value).__name__}({', '.join(told)})"
+
+
 @contextlib.contextmanager
 def world(history: History, workers: Workers) -> Iterator[World]:
     """A new shop and platform."""
@@ -285,13 +304,14 @@ def world(history: History, workers: Workers) -> Iterator[World]:
         ) as emulator:
             yield World(folder, emulator, workers, history)
     finally:
-        shutil.rmtree(folder)
+        if not os.environ.get("KEEP_HISTORIES"):
+            shutil.rmtree(folder)
 
 
 def play(
     history: History, workers: Workers | None = None, figures: Counter[str] | None = None
 ) -> list[Ended]:
-    """Play the steps, then a clean one; returns how each ended.
+    """Play the steps, and a clean one if the last is none; returns how each ended.
 
     Args:
         history: what to play.
@@ -312,7 +332,7 @@ def play(
                 figures.update(shop.figures)
             return shop.ended
     except (AssertionError, laws.BrokenStepError) as error:
-        error.add_note(f"play({history!r})")
+        error.add_note(f"play({brief(history)})")
         for number, ended in enumerate(shop.ended, start=1):
             error.add_note(f"  step {number}: {ended.how}: {ended.message}")
         raise

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
 
-from histories import draw, laws, play
+from histories import days, draw, laws, play
 from histories.days import Day, Shape
 from histories.play import KILLED, History, Step, Workers
+from spark_profiles.emulator.behaviour import Behaviour
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,11 +31,11 @@ SWEPT = {
     "the first run": ((), Step()),
     LONG: (
         (Step(executions=("failed",), kill="after GET document_imports/N/executions/N #1"),),
-        Step(SECOND_DAY, Shape(with_city=True, with_amount=True), rejects=4),
+        Step(day=SECOND_DAY, shape=Shape(with_city=True, with_amount=True), rejects=4),
     ),
     "a run that gives another up and is stopped by a limit": (
-        (Step(), Step(SECOND_DAY, kill="before write runs (uploading) #1")),
-        Step(Day(left=8), accept=False),
+        (Step(), Step(day=SECOND_DAY, kill="before write runs (uploading) #1")),
+        Step(day=Day(left=8), accept=False),
     ),
 }
 """Histories in whose last step the process is killed at each boundary in turn."""
@@ -44,6 +44,8 @@ ALIKE = {"a run that gives another up and is stopped by a limit": r"folder of a 
 
 TRIES = 3
 """Whether an execution is asked for again depends on how soon it ends."""
+FIGURES = ("profiles missing", "profiles too many", "receipts without erasure")
+"""What is counted and must be zero."""
 EACH = 6
 """A kill takes two seconds; which boundaries are hit without `--histories 100`."""
 
@@ -110,41 +112,132 @@ def test_drawn_histories(
 ) -> None:
     """The same histories each time, or others with --hypothesis-seed."""
     ends: Counter[str] = Counter()
+    figures = Counter(dict.fromkeys(FIGURES, 0))
     killed_at: set[str] = set()
 
-    @settings(
-        max_examples=pytestconfig.getoption("--histories"),
-        deadline=None,
-        database=None,
-        derandomize=pytestconfig.getoption("--hypothesis-seed", None) is None,
-        report_multiple_bugs=False,
-        phases=[Phase.generate],  # a step takes a second: shrink by hand from what is printed
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(draw.histories)
-    def holds(history: History) -> None:
-        ended = play.play(history, workers)
+    def tell_figures() -> None:
+        told = [f"{name}: {number}" for name, number in {**ends, **figures}.items()]
+        kills = f"{ends[KILLED]} kills at {len(killed_at)} boundaries"
+        with capsys.disabled():
+            tell(f"\n{', '.join(told)}; {kills}")
+
+    first = 1_000 * int(pytestconfig.getoption("--hypothesis-seed", None) or 0)
+    for number in range(first, first + pytestconfig.getoption("--histories")):
+        ended = play.play(draw.history(number), workers, figures)
         ends.update(["histories", *(one.how for one in ended)])
         killed_at.update(one.message for one in ended if one.how == KILLED)
         if ends["histories"] % 10 == 0:
-            with capsys.disabled():
-                tell(f"{dict(ends)}, killed at {len(killed_at)} boundaries")
+            tell_figures()
+    tell_figures()
 
-    holds()
+
+E_MAIL, CARD_INSIDE = Shape(way=days.E_MAIL), Shape(way=days.CARD_INSIDE)
+E_1607 = replace(E_MAIL, inside=1607)
+NUMBER_INSIDE, CARD_OR_E_MAIL = Shape(way=days.NUMBER_INSIDE), Shape(way=days.CARD_OR_E_MAIL)
+BROAD = Behaviour(delete_without_account="all profiles", execution_order="newest first")
+"""A DELETE removes as much as it can."""
+LINKING = replace(BROAD, upsert_links="account inside")
+
+
+def played(shape: Shape, *changes: Day) -> tuple[Step, ...]:
+    """A first run, and one after each of these days."""
+    return Step(shape=shape), *(Step(day=day, shape=shape) for day in changes)
+
+
+def mail(who: int) -> str:
+    """The e-mail address of a person on the first day."""
+    return str(days.OPENING.people[who]["email"])
+
+
+SECOND_PHASE = "before POST document_imports #2"
+STORIES = {
+    "addresses, keys, swaps, chains, addresses that pass on": History(
+        played(
+            E_MAIL,
+            Day(moved=3, rekeyed=2, renamed=2),
+            Day(swapped=2, passed_on=2),
+            Day(chained=3, rekeyed=2),
+        ),
+        behaviour=BROAD,
+    ),
+    "accounts inside": History(
+        played(NUMBER_INSIDE, Day(recarded=3, passed_on=2), Day(cards_swapped=2, swapped=1)),
+        behaviour=LINKING,
+    ),
+    "visitors become known, two are one, compartments change": History(
+        (
+            *played(CARD_OR_E_MAIL, Day(recarded=5, merged=2)),
+            Step(shape=replace(CARD_OR_E_MAIL, inside=1607, outside=1607)),
+        ),
+        behaviour=BROAD,
+    ),
+    "a contest, then resolved": History(
+        played(CARD_INSIDE, Day(contested=2, moved=2), Day(renamed=12)), behaviour=BROAD
+    ),
+    "a DELETE at the user point of somebody who is contested": History(
+        (
+            *played(E_MAIL),
+            Step(day=Day(edited=((9, "email", mail(0)), (0, "email", mail(1)))), shape=E_1607),
+            Step(day=Day(edited=((0, "email", "a@x.fr"), (9, "email", mail(2)))), shape=E_1607),
+            Step(day=Day(edited=((9, "email", mail(0)),)), shape=E_1607),
+        ),
+        behaviour=BROAD,
+    ),
+    "a rollback over moves, undone in part": History(
+        (*played(E_MAIL, Day(moved=2, chained=5)), Step("rollback"), Step("rollback", rejects=2))
+    ),
+    "DELETEs and half of swaps rejected": History(
+        (*played(E_MAIL), Step(day=Day(moved=4, swapped=4, left=1), shape=E_MAIL, rejects=2)),
+        behaviour=BROAD,
+    ),
+    "the file with the DELETE of a chain fails": History(
+        (*played(E_MAIL), Step(day=Day(chained=3), shape=E_MAIL, executions=("well", "failed")))
+    ),
+    "a kill between the phases": History(
+        (*played(NUMBER_INSIDE), Step(day=Day(moved=4), shape=NUMBER_INSIDE, kill=SECOND_PHASE)),
+        behaviour=LINKING,
+    ),
+    "an erasure after moves": History(
+        (*played(E_MAIL, Day(moved=12)), Step("erase", whom=3, by="email"))
+    ),
+    "a rollback while an erasure waits": History(
+        (
+            *played(E_MAIL),
+            Step("erase", whom=3, kill="after write erasures (sent) #1"),
+            Step("rollback"),
+        )
+    ),
+}
+"""What a day or a step is about, each in the shortest history that shows it."""
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_people_change(name: str, workers: Workers) -> None:
+    ended = play.play(STORIES[name], workers)
+    for step, end in zip(STORIES[name].steps, ended, strict=False):
+        is_hindered = step.rejects or step.executions
+        expected = (KILLED,) if step.kill else ("unconfirmed",) if is_hindered else step.clean_ends
+        assert end.how in expected, end
 
 
 BROKEN = {
-    "confirm before polling": (Step(rejects=4),),
-    "skip settling": (Step(kill=f"after {POST} #1"), Step(Day(left=1))),
+    "confirm before polling": History((Step(rejects=4),)),
+    "skip settling": History((Step(kill=f"after {POST} #1"), Step(day=Day(left=1)))),
+    "keep the left address": History(played(E_MAIL, Day(moved=1))),
+    "delete and upsert one address": History(played(E_MAIL, Day(swapped=1))),
+    "one phase": History(  # UPSERTs are posted first
+        played(NUMBER_INSIDE, Day(moved=12)),
+        behaviour=replace(LINKING, execution_order="oldest first"),
+    ),
 }
 
 
 @pytest.mark.large
 @pytest.mark.parametrize("mutation", BROKEN)
-def test_the_law_fails_when_the_order_is_broken(mutation: str, workers: Workers) -> None:
-    play.play(History(BROKEN[mutation]), workers)
+def test_the_law_fails_when_the_library_is_broken(mutation: str, workers: Workers) -> None:
+    play.play(BROKEN[mutation], workers)
     with pytest.raises(AssertionError):
-        play.play(History(BROKEN[mutation], mutation), workers)
+        play.play(replace(BROKEN[mutation], mutation=mutation), workers)
 
 
 def two_at_once(mutation: str, workers: Workers, others: Workers) -> list[str]:
@@ -154,7 +247,7 @@ def two_at_once(mutation: str, workers: Workers, others: Workers) -> list[str]:
     """
     with play.world(History((), mutation), workers) as shop:
         shop.step(Step())
-        first = shop.begin(Step(SECOND_DAY, stop=f"before {POST} #1"), workers)
+        first = shop.begin(Step(day=SECOND_DAY, stop=f"before {POST} #1"), workers)
         process = process_at(f"before {POST}", Path(first["log"]))
         second = shop.end(shop.begin(Step(), others), others)
         os.kill(process, signal.SIGCONT)
