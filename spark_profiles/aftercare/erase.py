@@ -124,7 +124,8 @@ def erase(
     job.listener(Event("find", "looking for the persons in the audit tables"))
     found = persons.search(audit, users, keep_successors=keep_successors)
     begun = [*stopped, _intended(audit, found, key)] if found.certain else stopped
-    done, failures = [], []
+    done: list[_Erasure] = []
+    failures: list[UnconfirmedError] = []
     for erasure in begun:
         try:
             done.append(_carried_out(job, audit, erasure, datamart, document))
@@ -136,22 +137,25 @@ def erase(
             maintain.vacuum(audit, hours=0)
         done = [_record(audit, erasure, vacuumed_at=audit.now()) for erasure in done]
     written = [_receipt(erasure) for erasure in done]
-    if failures:
-        problems = [problem for failure in failures for problem in failure.problems]
-        message = f"{len(failures)} erasures are not finished; the same command continues"
-        unfinished = UnconfirmedError(message, *problems)
-        unfinished.receipts = written
-        raise unfinished
-    _refuse_not_found(found, written)
+    _refuse_incomplete(found, failures, written)
     return written
 
 
-def _refuse_not_found(found: persons.Search, written: list[dict[str, Any]]) -> None:
+def _refuse_incomplete(
+    found: persons.Search, failures: Sequence[UnconfirmedError], written: list[dict[str, Any]]
+) -> None:
     """Name those who were not erased.
 
     Raises:
-        NotFoundError: there are some.
+        UnconfirmedError: an erasure is not finished.
+        NotFoundError: some are not found, or not for certain.
     """
+    if failures:
+        unconfirmed = [problem for failure in failures for problem in failure.problems]
+        message = f"{len(failures)} erasures are not finished; the same command continues"
+        unfinished = UnconfirmedError(message, *unconfirmed)
+        unfinished.receipts = written
+        raise unfinished
     if problems := found.problems():
         message = f"{len(problems)} of {len(found.profiles)} given persons were not erased"
         error = NotFoundError(message, *problems)
@@ -259,8 +263,8 @@ def _carried_out(
         return erasure
     if document:
         document(_deletion_document(persons.own_identifiers(audit, found)))
-    if erasure.status == REQUESTED and datamart:
-        confirmed = sum(
+    if datamart:  # also where it was sent already: a rollback may have brought a profile back
+        confirmed = erasure.receipt["deletes_confirmed"] + sum(
             _deleted(job, audit, name, found, datamart) for name in sorted(dict(found.profiles))
         )
         receipt = {**erasure.receipt, "deletes_confirmed": confirmed}
