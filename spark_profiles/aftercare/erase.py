@@ -85,9 +85,8 @@ def erase(
 ) -> list[dict[str, Any]]:
     """Remove persons from the platform, the audit tables and the kept import files.
 
-    Finishes erasures that were stopped first; with no users it does only that. Every address that
-    was ever sent for a person is deleted on the platform, unless it is certain that it is gone, or
-    another user has it now.
+    Finishes erasures that were stopped first; with no users it does only that. Every address ever
+    sent for a person is deleted, unless it is certainly gone, or another user has it now.
 
     Args:
         job: where things lie.
@@ -124,13 +123,7 @@ def erase(
     job.listener(Event("find", "looking for the persons in the audit tables"))
     found = persons.search(audit, users, keep_successors=keep_successors)
     begun = [*stopped, _intended(audit, found, key)] if found.certain else stopped
-    done: list[_Erasure] = []
-    failures: list[UnconfirmedError] = []
-    for erasure in begun:
-        try:
-            done.append(_carried_out(job, audit, erasure, datamart, document))
-        except UnconfirmedError as error:  # the others are erased all the same
-            failures.append(error)
+    done, failures = _all_carried_out(job, audit, begun, datamart, document)
     if vacuum_now:
         job.listener(Event("vacuum", "removing files of former table versions"))
         with _alone(job, audit):
@@ -139,6 +132,23 @@ def erase(
     written = [_receipt(erasure) for erasure in done]
     _refuse_incomplete(found, failures, written)
     return written
+
+
+def _all_carried_out(
+    job: Job,
+    audit: Audit,
+    begun: Sequence[_Erasure],
+    datamart: Datamart | None,
+    document: Callable[[bytes], None] | None,
+) -> tuple[list[_Erasure], list[UnconfirmedError]]:
+    """The erasures that are done, and why others are not: each is carried out by itself."""
+    done, failures = [], []
+    for erasure in begun:
+        try:
+            done.append(_carried_out(job, audit, erasure, datamart, document))
+        except UnconfirmedError as error:
+            failures.append(error)
+    return done, failures
 
 
 def _refuse_incomplete(
@@ -262,7 +272,7 @@ def _carried_out(
     if found is None:
         return erasure
     if document:
-        document(_deletion_document(persons.own_identifiers(audit, found)))
+        document(receipts.deletion_document(persons.own_identifiers(audit, found)))
     if datamart:  # also where it was sent already: a rollback may have brought a profile back
         confirmed = erasure.receipt["deletes_confirmed"] + sum(
             _deleted(job, audit, name, found, datamart) for name in sorted(dict(found.profiles))
@@ -387,18 +397,3 @@ def _erase_tables(audit: Audit, found: Persons) -> None:
         removal.blank(audit, "lines", there, on=["name", "address"], columns=["delivered_hash"])
         for table in ("delivered", "lines"):
             removal.delete(audit, table, keys, on=["name", "profile_key"])
-
-
-def _deletion_document(identifiers: Sequence[str]) -> bytes:
-    """USER_POINTS_DELETION: one JSON object a line, each names one user point."""
-    lines = []
-    for text in identifiers:
-        named = json.loads(text)
-        if "email_hash" in named:
-            line = {"type": "USER_EMAIL", "hash": named["email_hash"]}
-        elif "user_agent_id" in named:
-            line = {"type": "USER_AGENT", **named}
-        else:
-            line = {"type": "USER_ACCOUNT", **named}
-        lines.append(json.dumps(line, ensure_ascii=False) + "\n")
-    return "".join(lines).encode()

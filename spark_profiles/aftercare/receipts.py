@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _ROUNDS = 200_000
 _HASHES = ("sha256", "sha384", "sha512", "sha1", "md5")
@@ -46,3 +51,18 @@ def email_hashes(address: str) -> set[str]:
     """Every hash by which a line may name an e-mail address: see `model.Identifier`."""
     texts = {address, address.strip(), address.lower(), normal(address)}
     return {hashlib.new(name, text.encode()).hexdigest() for name in _HASHES for text in texts}
+
+
+def deletion_document(identifiers: Sequence[str]) -> bytes:
+    """USER_POINTS_DELETION: one JSON object a line, each names one user point."""
+    lines = []
+    for text in identifiers:
+        named = json.loads(text)
+        if "email_hash" in named:
+            line = {"type": "USER_EMAIL", "hash": named["email_hash"]}
+        elif "user_agent_id" in named:
+            line = {"type": "USER_AGENT", **named}
+        else:
+            line = {"type": "USER_ACCOUNT", **named}
+        lines.append(json.dumps(line, ensure_ascii=False) + "\n")
+    return "".join(lines).encode()
