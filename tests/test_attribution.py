@@ -95,3 +95,16 @@ def test_lines_that_failed_at_one_time_only_are_in_doubt() -> None:
     found = Evidence([whole, *parts]).outcome()
     assert (found.arrived, found.failed) == ((halves[0],), (halves[1],))
     assert found.doubtful == ("f",)
+
+
+def test_a_line_that_was_taken_once_and_rejected_once_is_in_doubt() -> None:
+    """One of three lines failed in the whole file; sent again in parts, two of them did."""
+
+    def partly(name: str, lines: int, taken: int) -> FileRecord:
+        return FileRecord(
+            name, "UPSERT", lines, 0, "", FileStatus.PARTIAL, execution_id=name, attempts=1,
+            total_success=taken, total_failure=lines - taken,
+        )  # fmt: skip
+
+    outcome = Evidence([partly("f", 3, 2), partly("f#2-3", 2, 1), partly("f#1-1", 1, 0)]).outcome()
+    assert outcome.doubtful == ("f",)

@@ -65,9 +65,18 @@ class Evidence:
             name
             for name, record in self._records.items()
             if (name in open_files and record.was_sent)
-            or (self._slices[name].name != name and not self._adds_up(record, self._slices[name]))
+            or (self._slices[name].name != name and self._contradicts_itself(name))
         )
         return Outcome(tuple(arrived), failed, tuple(unsure), doubtful)
+
+    def _contradicts_itself(self, file: str) -> bool:
+        """Whether lines of the file failed in one of its executions, and not in another."""
+        return any(
+            not self._adds_up(record, self._slices[name])
+            for name, record in self._records.items()
+            if self._slices[name].file == file
+            and record.status in (FileStatus.CONFIRMED, FileStatus.PARTIAL)
+        )
 
     def _adds_up(self, record: FileRecord, part: Slice) -> bool:
         """Whether just so many lines failed alone as the platform counted in the whole."""
